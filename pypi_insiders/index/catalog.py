@@ -13,7 +13,7 @@ from pypi_insiders.index import file_contents
 from pypi_insiders.index.directory_scan import LOOK_AGAIN_AFTER_S, DirectoryScan
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
-from pypi_insiders.index.published import Project, PublishedFiles
+from pypi_insiders.index.published import ListedFile, Project, PublishedFiles
 from pypi_insiders.index.scanner import FileScanner, Origins
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
@@ -88,10 +88,9 @@ class Catalog:
             files = published.of_project(name)
             if not files:
                 return None
-            # `None` is a file that was removed since: the snapshot was replaced, so start over.
-            entries = [entry for entry in map(self._scan.examined, files) if entry is not None]
-            if len(entries) == len(files):
-                return published.page(name, entries)
+            # A file that was removed since: the snapshot was replaced, so start over.
+            if all(map(self._scan.examine, files)):
+                return published.page(name, files)
 
     def names(self) -> set[str]:
         """Return all projects that have a file, including rejected and unknown files."""
@@ -125,6 +124,11 @@ class Catalog:
             self._everything = found
         return found[1]
 
+    def unread(self) -> list[ListedFile]:
+        """Return the files that are not examined yet."""
+        self._scan.refresh()
+        return self._scan.unread()
+
     def find(self, name: str) -> Entry | None:
         """Return the entry of a served file by its name."""
         self._scan.refresh()
@@ -147,13 +151,13 @@ class Catalog:
                 return None
             except OSError as error:
                 _log.warning("cannot open %s: %s", name, error.strerror)
-                self._scan.check([entry])
+                self._scan.check([name])
                 return None
             # fstat() of the descriptor: the name may belong to another file by now.
             if Identity.of(os.fstat(descriptor)) == entry.identity:
                 return entry, FileIO(descriptor)
             os.close(descriptor)
-            self._scan.check([entry])
+            self._scan.check([name])
         return None
 
     def metadata(self, name: str) -> tuple[str, bytes] | None:
@@ -173,9 +177,13 @@ class Catalog:
         return (digest, found) if digest == entry.metadata_sha256 else None
 
     def summary(self) -> str:
-        """Return the numbers of projects and files, `12 projects, 57 files`, or the error."""
+        """Return the numbers of projects and files, or the error.
+
+        While files are examined, `12 projects, 57 files (30 still to be read)`.
+        """
         try:
-            return self._scan.refresh().summary
+            summary, unread = self._scan.refresh().summary, len(self._scan.unread())
+            return f"{summary} ({unread:,} still to be read)" if unread else summary
         except InsidersError as error:
             return error.message
 
@@ -215,8 +223,8 @@ class Catalog:
         if now_s - self._checked_at_s.get(project, -_CHECKED_FOR_S) >= _CHECKED_FOR_S:
             self._checked_at_s[project] = now_s
             # A file that was truncated, overwritten or made unreadable would stay on the page.
-            entries = (file.entry for file in self._scan.published.of_project(project))
-            self._scan.check(entry for entry in entries if entry and not entry.problem)
+            files = self._scan.published.of_project(project)
+            self._scan.check(file.name for file in files if not file.is_rejected)
 
 
 def make_directory_if_new(

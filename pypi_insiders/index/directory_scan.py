@@ -1,15 +1,16 @@
 """Take snapshots of the distributions directory and queue its new files for examination."""
 
 import logging
+import sys
 import threading
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders.index import distribution, listing, yanks
-from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index import distribution, listing, packed_entry, yanks
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
+from pypi_insiders.index.packed_entry import Known
 from pypi_insiders.index.published import ListedFile, PublishedFiles
 from pypi_insiders.index.scanner import UNKNOWN, FileScanner
 from pypi_insiders.util.errors import InsidersError
@@ -45,15 +46,13 @@ class DirectoryScan:
         """Set when there is a file to examine or an error to log."""
         self._directory = directory
         self._path = str(directory)
-        self._cache = cache
         self._scanner = scanner
         self._copies = copies
-        self._remembered = cache.entries()
+        self._recorded = _RecordedFiles(cache)
         self._lock = threading.RLock()
         # One lock a file: no file is hashed twice, and requests for other files do not wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
-        self._inodes: dict[str, int] = {}
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
         self._rejected = _RejectedFiles(cache)
@@ -73,62 +72,68 @@ class DirectoryScan:
             with self._lock:
                 if stamp != self._stamp:
                     self._scan()
-                self.check([file.entry for file in self._unsettled if file.entry])
+                self.check([file.name for file in self._unsettled])
                 for file in tuple(self._unsettled):
-                    if file.entry is not None and not _may_grow(file.entry.identity):
+                    if (entry := file.entry) is not None and not _may_grow(entry.identity):
                         del self._unsettled[file]
-                        if file.entry.problem:
-                            self._rejected.add(file.entry)
+                        if entry.problem:
+                            self._rejected.add(entry)
         return self.published
+
+    def unread(self) -> list[ListedFile]:
+        """Return the files that are not examined yet."""
+        with self._lock:
+            return list(self._pending)
 
     def entry(self, name: str) -> Entry | None:
         """Return the entry of a file by its name; `None` if it is gone."""
         while (file := self.published.files.get(name)) is not None:
-            if (found := file.entry or self.examined(file)) is not None:
-                return found
+            if self.examine(file):
+                return file.entry
         return None
 
-    def examined(self, file: ListedFile) -> Entry | None:
-        """Return the entry of a file, examining it if necessary; `None` if gone or replaced."""
-        if file.entry is not None:
-            return file.entry
+    def examine(self, file: ListedFile) -> bool:
+        """Examine a file if necessary; return whether it is still there, and the same."""
+        if file.known is not None:
+            return True
         with self._turns.setdefault(file.name, threading.Lock()):
             # Checked before and after the slow read: another file may take its place meanwhile.
-            if file.entry is None and self.published.files.get(file.name) is file:
+            if file.known is None and self.published.files.get(file.name) is file:
                 found = self._scanner.examine(file.name)
                 with self._lock:
-                    if file.entry is None and self.published.files.get(file.name) is file:
+                    if file.known is None and self.published.files.get(file.name) is file:
                         self._enter(file, found)
         # Threads that wait for this lock keep a reference to it, and find the entry set.
         self._turns.pop(file.name, None)
-        return file.entry
+        return file.known is not None
 
     def examine_next(self) -> bool:
-        """Examine the first file of the queue; return whether there was one."""
+        """Examine a file of the queue; return whether there was one."""
         with self._lock:
-            file = next(iter(self._pending), None)
+            # The last one: to find the first takes longer with each one that was removed.
+            file = next(reversed(self._pending), None)
         if file is not None:
-            self.examined(file)
+            self.examine(file)
         return file is not None
 
-    def check(self, entries: Iterable[Entry]) -> None:
+    def check(self, names: Iterable[str]) -> None:
         """Queue the files that have changed since they were examined."""
         with self._lock:
             files = self.published.files
-            changed = [
-                entry.name
-                for entry in entries
-                if (file := files.get(entry.name)) is not None
-                and file.entry is entry
-                and self._scanner.identity(entry.name) != entry.identity
-            ]
+            changed = {
+                name: file.inode
+                for name in names
+                if (file := files.get(name)) is not None
+                and file.known is not None
+                and self._scanner.identity(name) != packed_entry.identity(file.known)
+            }
             if changed:
                 self._replace(changed, changed)
 
     def look_again(self) -> None:
         """Queue the rejected files that have changed in place."""
         with self._lock:
-            self.check([entry for entry in self._rejected.entries.values() if entry.project])
+            self.check([entry.name for entry in self._rejected.entries.values() if entry.project])
 
     @property
     def pause_s(self) -> float | None:
@@ -140,29 +145,24 @@ class DirectoryScan:
     def forget_gone(self) -> None:
         """Drop the files from the cache that the first listing did not contain."""
         with self._lock:
-            gone = _forgettable(self._remembered.values(), is_guarded=self._copies is not None)
-            self._remembered.clear()
-        if gone:
-            self._cache.forget(gone)
+            self._recorded.forget_gone(is_guarded=self._copies is not None)
 
     def _scan(self) -> None:
         # Reset until the end of this method: after an exception, the next request scans again.
         self._stamp = None
         try:
-            listed = listing.read(self._directory)
+            found = listing.compare(self._directory, self.published.files)
         except OSError as error:
             self.news.set()  # for the log
             raise _cannot_read(self._directory, error) from error
         self._load_yanks()
-        gone, new = listing.diff(self._inodes, listed.inodes)
-        for name in gone:
-            if name not in listed.inodes:
-                self._rejected.entries.pop(name, None)
-        if gone or new:
-            self._replace(gone, new)
-        self._inodes = listed.inodes
+        for name in found.gone:
+            self._rejected.entries.pop(name, None)
+        if found.gone or found.new:
+            replaced = (name for name in found.new if name in self.published.files)
+            self._replace({*found.gone, *replaced}, found.new)
         self.look_again()
-        self._stamp = listed.stamp
+        self._stamp = found.stamp
 
     def _load_yanks(self) -> None:
         try:
@@ -178,42 +178,43 @@ class DirectoryScan:
         if loaded != self.published.yanked:
             self.published = replace(self.published, yanked=loaded, pages={})
 
-    def _replace(self, gone: Iterable[str], new: Iterable[str]) -> None:
-        """Replace the snapshot by one without the files that are gone and with the new files."""
+    def _replace(self, gone: Iterable[str], new: Mapping[str, int]) -> None:
+        """Replace the snapshot by one without the files that are gone and with the new files.
+
+        Args:
+            gone: file names.
+            new: file name to inode.
+        """
         for name in gone:
             file = self.published.files[name]
             self._pending.pop(file, None)
             self._unsettled.pop(file, None)
-        files = [self._listed(name) for name in new]
-        pending = [file for file in files if file.entry is None]
+        files = [self._listed(name, inode) for name, inode in new.items()]
+        pending = [file for file in files if file.known is None]
         self.published = self.published.with_changes(gone, files)
         self._pending |= dict.fromkeys(pending)
         if pending:
             self.news.set()
 
-    def _listed(self, name: str) -> ListedFile:
+    def _listed(self, name: str, inode: int) -> ListedFile:
         if not _is_text(name):
             entry = Entry(name, UNKNOWN, problem=f"the file name {name!r} is not UTF-8")
             _log.warning("not served: %s", entry.problem)  # not cached: SQLite takes UTF-8 only
-            return ListedFile(name, "", entry)
-        # Loaded at once at a start; later one by one, for files of other processes.
-        known = self._remembered.pop(name, None) or self._cache.entry(name)
-        if known is not None and known.identity == self._scanner.identity(name):
-            if known.problem:
+            return ListedFile(name, "", inode, entry)
+        known = self._recorded.take(name)
+        project = sys.intern(distribution.project_of(name))
+        if known is not None and packed_entry.identity(known) == self._scanner.identity(name):
+            if isinstance(known, Entry):
                 self._rejected.entries[name] = known
-            return ListedFile(name, known.project, known)
-        try:
-            return ListedFile(name, distribution.release_of(name)[0])
-        except DistributionError:
-            return ListedFile(name, "")
+            return ListedFile(name, project, inode, known)
+        return ListedFile(name, project, inode)
 
     def _enter(self, file: ListedFile, found: Entry | None) -> None:
         if found is None:
-            self._inodes.pop(file.name, None)
-            self._replace([file.name], [])
+            self._replace([file.name], {})
             return
         del self._pending[file]
-        file.entry = found
+        file.known = packed_entry.pack(found)
         if not found.problem:
             self._rejected.discard(file.name)
         elif file.project:
@@ -232,6 +233,27 @@ def _cannot_read(directory: Path, error: OSError) -> InsidersError:
     if isinstance(error, FileNotFoundError):
         found.hint = "publish releases: `pypi-insiders update`"
     return found
+
+
+class _RecordedFiles:
+    """The entries of the cache, loaded at once at a start, and later one by one."""
+
+    def __init__(self, cache: MetadataCache) -> None:
+        self._cache = cache
+        self._loaded = cache.converted(packed_entry.pack)
+
+    def take(self, name: str) -> Known | None:
+        known = self._loaded.pop(name, None)
+        # Another process may have published the file since.
+        if known is None and (entry := self._cache.entry(name)) is not None:
+            known = packed_entry.pack(entry)
+        return known
+
+    def forget_gone(self, *, is_guarded: bool) -> None:
+        left = (packed_entry.unpack(name, known) for name, known in self._loaded.items())
+        if gone := _forgettable(left, is_guarded=is_guarded):
+            self._cache.forget(gone)
+        self._loaded.clear()
 
 
 class _RejectedFiles:

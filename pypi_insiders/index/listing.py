@@ -1,10 +1,10 @@
-"""List the distributions directory and compare two listings."""
+"""List the distributions directory, and compare it with an earlier listing."""
 
 import os
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 # The kernel's clock for files advances in ticks of up to 10 ms: two changes in one tick have the
 # same time. Twice that, to be safe.
@@ -16,13 +16,23 @@ Stamp = tuple[int, int]
 """Changes with the directory: its `st_ctime_ns` and inode."""
 
 
-class Listing(NamedTuple):
-    """The files of a directory at one moment."""
+class Changes(NamedTuple):
+    """How a directory differs from an earlier listing."""
 
-    inodes: dict[str, int]
-    """File name to inode, without hidden files."""
+    gone: list[str]
+    """File names."""
+    new: dict[str, int]
+    """File name to inode, without hidden files; also of files that replaced others."""
     stamp: Stamp | None = None
     """The listing is valid while the directory has this stamp; `None`: list it again."""
+
+
+class HasInode(Protocol):
+    """A file of an earlier listing."""
+
+    @property
+    def inode(self) -> int:
+        """The inode that it had."""
 
 
 def stamp(directory: str) -> Stamp:
@@ -36,30 +46,37 @@ def stamp(directory: str) -> Stamp:
     return status.st_ctime_ns, status.st_ino
 
 
-def read(directory: Path) -> Listing:
-    """List a directory.
+def compare(directory: Path, before: Mapping[str, HasInode]) -> Changes:
+    """List a directory again.
+
+    Args:
+        directory: the directory.
+        before: the files of the earlier listing, by name.
 
     Raises:
         OSError: it cannot be read.
     """
-    before = stamp(str(directory))
+    found = stamp(str(directory))
     begun_ns = time.time_ns()
+    new: dict[str, int] = {}
+    kept = 0
+    known = before.get
+    # One loop without a second dictionary: this is most of the time until a new release is on its
+    # page.
     with os.scandir(directory) as items:
-        inodes = {item.name: item.inode() for item in items if not item.name.startswith(".")}
+        for item in items:
+            name = item.name
+            file = known(name)
+            if file is not None and file.inode == item.inode():
+                kept += 1
+            elif name[0] != ".":
+                new[name] = item.inode()
+    gone: list[str] = []
+    if kept + sum(name in before for name in new) < len(before):
+        # What has changed since the first loop has changed the stamp too.
+        left = set(os.listdir(directory))  # noqa: PTH208 - names only, in half the time
+        gone = [name for name in before if name not in left]
     # Another change within the same tick would not change the stamp. So the listing has none and
     # the next request lists again, for at most one tick.
-    is_recent = -_SKEW_NS < begun_ns - before[0] < TICK_NS
-    return Listing(inodes, None if is_recent else before)
-
-
-def diff(before: Mapping[str, int], after: Mapping[str, int]) -> tuple[list[str], list[str]]:
-    """Return the names that are gone, and those that are new; a replaced file is both.
-
-    Args:
-        before: the earlier listing, file name to inode.
-        after: the later one.
-    """
-    is_now, was = after.get, before.get
-    gone = [name for name, inode in before.items() if is_now(name) != inode]
-    new = [name for name, inode in after.items() if was(name) != inode]
-    return gone, new
+    is_recent = -_SKEW_NS < begun_ns - found[0] < TICK_NS
+    return Changes(gone, new, None if is_recent else found)

@@ -7,10 +7,10 @@ import os
 import sqlite3
 import threading
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pypi_insiders.index import distribution
 from pypi_insiders.util.errors import InsidersError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from pypi_insiders.index.file_contents import Contents
 
 _log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 _FORMAT = 2
 """Since 2, entries of missing files are kept, unless their release was taken back."""
@@ -120,13 +122,27 @@ class MetadataCache:
 
     def entries(self) -> dict[str, Entry]:
         """Read all entries, by file name."""
+        return self.converted(lambda entry: entry)
+
+    def converted(self, convert: Callable[[Entry], T]) -> dict[str, T]:
+        """Read all entries, and convert each before the next is read; by file name."""
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"  # noqa: S608 - no foreign text
         with self._using() as connection:
             rows = connection.execute(query, (self._directory,))
             now_us = time.time_ns() // 1000
-            return {row[0]: _entry(row, now_us) for row in rows}
+            return {row[0]: convert(_entry(row, now_us)) for row in rows}
         # Reached after an error of the database only, which `_using` suppresses.
         return {}
+
+    def projects(self) -> set[str]:
+        """Read the projects that have a published file, including missing files."""
+        query = (
+            "SELECT DISTINCT project FROM files WHERE directory = ? AND project != '' "
+            "AND sha256 != ''"
+        )
+        with self._using() as connection:
+            return {row[0] for row in connection.execute(query, (self._directory,))}
+        return set()
 
     def entry(self, name: str) -> Entry | None:
         """Read the entry of a file; `None` if it has none."""

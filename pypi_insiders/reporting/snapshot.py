@@ -133,8 +133,9 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     readable = [
         (it.name or name, it) for name, it in known.items() if not isinstance(it, InsidersError)
     ]
+    published = {it.project for it in entries.values() if it.project and it.sha256}
     names = held_names.load(
-        paths, held_names.Records({*there.projects, *there.odd}, entries, readable)
+        paths, held_names.Records({*there.projects, *there.odd}, published, readable)
     )
     watched = names.unread or names.watched
     # The latter is reported as that of repos.toml.

@@ -7,23 +7,20 @@ but private, an installer would get a public project instead.
 import contextlib
 import json
 import logging
-import re
 import threading
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from packaging.utils import InvalidName, canonicalize_name
-
 from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index import distribution
-from pypi_insiders.index.metadata_cache import Entry, MetadataCache
-from pypi_insiders.repositories import registry, releases, state
+from pypi_insiders.index.metadata_cache import MetadataCache
+from pypi_insiders.repositories import registry, releases, salvaged_names, state
 from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there, list_names, locked, read_bytes, write_atomic
+from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
 
@@ -31,9 +28,6 @@ _log = logging.getLogger(__name__)
 
 _AGAIN_S = 1.0
 """The pause before files that could not be read are read again."""
-# Names are read even from a list that is not valid TOML: holding one too many is the safe mistake.
-_TABLE = re.compile(r"""^\s*\[\s*["']?([^"'\]]+)""")
-_PROJECT = re.compile(r"""\b(?:project|distribution)["']?\s*[=:]\s*["']*([A-Za-z0-9._-]+)""")
 
 
 class Names(NamedTuple):
@@ -54,21 +48,21 @@ class Records(NamedTuple):
 
     projects: Collection[str]
     """Normalized projects that have a file in the distributions directory."""
-    entries: Mapping[str, Entry]
-    """The entries of the metadata cache, by file name."""
+    published: Collection[str]
+    """Normalized projects that have a published file by the metadata cache, also a missing one."""
     states: Sequence[tuple[str, RepositoryState]]
     """`NS/PROJ` and state of all known repositories, watched or not."""
 
 
 def read_records(paths: Paths) -> Records:
     """Read all records; an unreadable one counts as empty."""
-    entries: Mapping[str, Entry] = {}
+    published = set[str]()
     # Opening a missing cache would create an empty one.
     if is_there(paths.record):
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
-            entries = record.entries()
+            published = record.projects()
     states = list(state.everything(paths.state))
-    return Records(in_directory(paths.distributions), entries, states)
+    return Records(in_directory(paths.distributions), published, states)
 
 
 def load(paths: Paths, records: Records | None = None) -> Names:
@@ -95,7 +89,7 @@ def load(paths: Paths, records: Records | None = None) -> Names:
         }
     except InsidersError as broken:
         unread = broken
-        salvaged, tables = _salvaged(paths.repositories)
+        salvaged, tables = salvaged_names.read(paths.repositories)
         found = salvaged | found
         named = {repository.casefold() for repository in found.values() if repository}
         # Fail closed: an unreadable table may be about any project.
@@ -200,9 +194,7 @@ def _recorded(paths: Paths, records: Records) -> dict[str, str | None]:
     found: dict[str, str | None] = dict.fromkeys(records.projects)
     # A project whose releases were all yanked or taken back may have neither file nor build.
     found |= dict.fromkeys(releases.listed_projects(paths))
-    found |= {
-        entry.project: None for entry in records.entries.values() if entry.project and entry.sha256
-    }
+    found |= dict.fromkeys(records.published)
     found |= releases.former_projects(paths, records.states)
     for name, known in records.states:
         # Versions without a list of taken-back releases left given-up projects in the state.
@@ -231,28 +223,15 @@ def in_directory(directory: Path) -> set[str]:
     return found
 
 
-def _salvaged(path: Path) -> tuple[dict[str, str | None], set[str]]:
-    """Return the projects in an invalid `repos.toml`, to their repositories, and its tables."""
-    found: dict[str, str | None] = {}
-    tables, repository = set[str](), None
-    with contextlib.suppress(OSError):
-        for line in read_bytes(path).decode(errors="replace").splitlines():
-            if table := _TABLE.match(line):
-                repository = table[1]
-                tables.add(table[1].removesuffix(".git"))
-            # Matched line by line; a name in a comment is held too.
-            for match in _PROJECT.finditer(line):
-                with contextlib.suppress(InvalidName):
-                    found[canonicalize_name(match[1], validate=True)] = repository
-    return found, tables
-
-
-def sync(paths: Paths, *, in_state_only: bool = False) -> None:
+def sync(paths: Paths, *, in_state_only: bool = False) -> Names:
     """Write the names of all projects that are watched, published or recorded now.
 
     Args:
         paths: all paths of the program.
         in_state_only: not beside the distributions, where a server cannot write.
+
+    Returns:
+        All held names.
 
     Raises:
         InsidersError: the list cannot be written; the old one stays.
@@ -262,15 +241,9 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> None:
         found = load(paths, records)
         if found.error is not None:
             # A list without the lost names would look complete.
-            return
-        # The directory first, so that a known repository replaces its `None`.
-        after = dict.fromkeys(records.projects) | dict(found.repositories)
-        # Not written if unchanged: a server reads the list again whenever its time changes.
-        if after != _recalled(paths.held_names):
-            _save(paths.held_names, after)
-        for path in held_names_copies(paths):
-            if not (in_state_only and path.parent == paths.distributions):
-                _save_copy(paths, path, after)
+            return found
+        _save_all(paths, dict(found.repositories), in_state_only=in_state_only)
+    return found
 
 
 def hold(paths: Paths, names: Mapping[str, str]) -> None:
@@ -326,6 +299,15 @@ def _recalled(path: Path) -> dict[str, str | None] | None:
     return None
 
 
+def _save_all(paths: Paths, names: dict[str, str | None], *, in_state_only: bool) -> None:
+    # Not written if unchanged: a server reads the list again whenever its time changes.
+    if names != _recalled(paths.held_names):
+        _save(paths.held_names, names)
+    for path in held_names_copies(paths):
+        if not (in_state_only and path.parent == paths.distributions):
+            _save_copy(paths, path, names)
+
+
 def _save_copies(paths: Paths, names: Mapping[str, str | None]) -> None:
     for path in held_names_copies(paths):
         _save_copy(paths, path, names)
@@ -343,10 +325,16 @@ def _save(path: Path, names: Mapping[str, str | None]) -> None:
 
 
 class HeldNames:
-    """The held names for a server, read again when a file has changed; thread-safe."""
+    """The held names for a server, read again when a file has changed; thread-safe.
 
-    def __init__(self, paths: Paths) -> None:
+    Args:
+        paths: all paths of the program.
+        is_learning: whether projects are recorded; not those of another directory.
+    """
+
+    def __init__(self, paths: Paths, *, is_learning: bool = True) -> None:
         self.paths = paths
+        self._is_learning = is_learning
         self._lock = threading.Lock()
         self._seen: object = None
         self._names = Names({}, {})
@@ -359,10 +347,12 @@ class HeldNames:
             with self._lock:
                 # Again under the lock: another thread may have read the files meanwhile.
                 if self._is_stale(seen):
+                    before, names = self._stamp(), self._sync()
                     # Stamped after the write, which changes a file, and before the read.
-                    self._sync()
                     seen = self._stamp()
-                    self._names, self._read_s = load(self.paths), time.monotonic()
+                    if names is None or seen != before:
+                        names = load(self.paths)
+                    self._names, self._read_s = names, time.monotonic()
                     # Last: other threads that find this stamp use the names without the lock.
                     self._seen = seen
         return self._names
@@ -374,8 +364,8 @@ class HeldNames:
         is_whole = self._names.error is None and self._names.unread is None
         return not is_whole and time.monotonic() - self._read_s >= _AGAIN_S
 
-    def _stamp(self) -> object:
-        found = []
+    def _stamp(self) -> tuple[object, ...]:
+        found: list[object] = []
         for path in (self.paths.repositories, self.paths.held_names):
             try:
                 status = path.stat()
@@ -390,11 +380,33 @@ class HeldNames:
 
     def learn(self, projects: Iterable[str]) -> None:
         """Record the projects of the directory, in case it is lost."""
-        if not set(projects) <= self.current().repositories.keys():
-            self._sync()
+        names = self.current()
+        # A list without the lost names would look complete.
+        is_learning = self._is_learning and names.error is None
+        if is_learning and (new := set(projects) - names.repositories.keys()):
+            with self._lock, _saving():
+                self._add(dict.fromkeys(new))
 
-    def _sync(self) -> None:
-        try:
-            sync(self.paths, in_state_only=True)
-        except InsidersError as error:
-            _log.warning("cannot save the held names: %s", error.message)
+    def _add(self, new: dict[str, str | None]) -> None:
+        """Add names to the files, and to memory without reading all files again."""
+        with locked(self.paths.locks.held_names):
+            before = self._stamp()
+            _save_all(self.paths, new | (_remembered(self.paths)[0] or {}), in_state_only=True)
+            after = self._stamp()
+        # Otherwise another process has changed a file, and the next request reads all of them.
+        if before == self._seen and before[0] == after[0]:
+            repositories = {**new, **self._names.repositories}
+            self._names, self._seen = self._names._replace(repositories=repositories), after
+
+    def _sync(self) -> Names | None:
+        with _saving():
+            return sync(self.paths, in_state_only=True)
+        return None
+
+
+@contextlib.contextmanager
+def _saving() -> Iterator[None]:
+    try:
+        yield
+    except InsidersError as error:
+        _log.warning("cannot save the held names: %s", error.message)

@@ -68,11 +68,11 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     """
     bound = [ServerSettings(*item.getsockname()[:2]) for item in sockets]
     guard = _guard(paths, settings, bound, password)
-    names = HeldNames(paths)
-    names.current()  # before the first request, which would wait for it
-    cache = MetadataCache(paths.record, directory)
     # Updates publish to the default directory only, so another one has nothing of repositories.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
+    names = HeldNames(paths, is_learning=watching is not None)
+    names.current()  # before the first request, which would wait for it
+    cache = MetadataCache(paths.record, directory)
     try:
         make_directory_if_new(directory, cache, state.origins(paths.state))
     except InsidersError as error:  # requests are answered with the same error

@@ -1,5 +1,6 @@
 """The index as plain files, served by nginx."""
 
+import base64
 import os
 import re
 import subprocess
@@ -15,7 +16,7 @@ from xml.etree import ElementTree
 import pytest
 import wheels
 from exports import JSON, PAGES, Answer, dists, export, fill, get, live
-from fixtures import COMMAND, Person, free_port
+from fixtures import COMMAND, ROOT, Person, free_port, need
 from nginx import running
 
 from pypi_insiders.index import yanks
@@ -41,7 +42,7 @@ class Site:
 
 
 @contextmanager
-def serving(person: Person, *options: str) -> Iterator[Site]:
+def serving(person: Person, *options: str, settings: str = "") -> Iterator[Site]:
     """Export to where another user reaches it, and serve that with nginx under that user."""
     # pytest's own directories are for the user alone.
     with tempfile.TemporaryDirectory(prefix="pypi-insiders-nginx-") as name:
@@ -51,7 +52,7 @@ def serving(person: Person, *options: str) -> Iterator[Site]:
         export(person, site.directory, *options, umask=0o077)
         server = (
             f"    listen {site.url.removeprefix('http://')};\n"
-            f"    root {site.directory};\n    include {site.directory}/nginx.conf;\n"
+            f"    root {site.directory};\n    include {site.directory}/nginx.conf;\n{settings}"
         )
         with running(root / "run", server):
             yield site
@@ -322,3 +323,35 @@ def test_an_export_that_is_gone_leads_nobody_to_the_fallback(held: Site) -> None
     held.directory.rename(held.directory.with_name("away"))
     for path in ("/simple/one/", "/simple/two/", "/insiders/simple/one/"):
         assert held.get(path, Accept=JSON).status == 503
+
+
+def test_a_token_of_the_manual_is_the_password_of_a_reader(
+    person: Person, dists: Path, tmp_path: Path
+) -> None:
+    """Others are refused; Poetry, which would go on to its next source, is stopped."""
+    need("openssl")
+    manual = (ROOT / "pypi_insiders/manual/publishing.md").read_text()
+    script, settings = (
+        manual.split(f"```{language}\n")[1].split("```")[0] for language in ("sh", "nginx")
+    )
+    with tempfile.NamedTemporaryFile(prefix="pypi-insiders-readers-") as readers:
+        Path(readers.name).chmod(0o644)
+        script = script.replace("/etc/nginx/readers", readers.name) + 'printf %s "$token"'
+        token = subprocess.check_output(["sh", "-ec", script], text=True)
+        settings = settings.replace("/etc/nginx/readers", readers.name)
+        with serving(person, settings=settings) as site:
+            file = "/packages/one-1.1-py3-none-any.whl"
+            for path in ("/simple/", "/simple/one/", "/simple/elsewhere/", file):
+                refused = site.get(path)
+                assert refused.status == 401
+                assert refused.headers["WWW-Authenticate"] == 'Basic realm="packages"'
+                assert site.get(path, Authorization=_basic("ada", "wrong")).status == 401
+                assert site.get(path, **{"User-Agent": "poetry/2.5.1"}).status == 409
+            reader = _basic("ada", token)
+            assert site.get("/simple/one/", Authorization=reader).status == 200
+            assert site.get(file, Authorization=reader).status == 200
+            assert site.get("/simple/elsewhere/", Authorization=reader).status == 303
+
+
+def _basic(user: str, password: str) -> str:
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()

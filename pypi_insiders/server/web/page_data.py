@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from packaging.version import Version
 
 from pypi_insiders.index.metadata_cache import Entry, Origin
+from pypi_insiders.index.overview import IndexOverview
 from pypi_insiders.index.published import Project
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories.state import Build
@@ -36,6 +37,8 @@ class Row:
     """`None`: nobody watches for it."""
     severity: Severity | None = None
     """Of the gravest problem or warning about it; `None`: there is none."""
+    is_unread: bool = False
+    """Whether a file of the project is not examined yet."""
 
     @property
     def links(self) -> HostLinks | None:
@@ -127,12 +130,12 @@ class Detail:
 
 
 def front(
-    projects: Iterable[Project], standings: Iterable[RepositoryStatus], judgement: Judgement
+    index: IndexOverview, standings: Iterable[RepositoryStatus], judgement: Judgement
 ) -> list[Row]:
     """List all projects, also those without a release: problems first, then the newest.
 
     Args:
-        projects: that have files.
+        index: its projects.
         standings: of the watched repositories.
         judgement: of everything.
     """
@@ -141,8 +144,13 @@ def front(
         watched.setdefault(standing.project, []).append(standing)
     rows = [
         _row(project, standing)
-        for project in projects
+        for project in index.projects
         for standing in watched.pop(project.name, [None])
+    ]
+    rows += [
+        Row(name, name, standing.name if standing else None, standing=standing, is_unread=True)
+        for name in index.unread_projects
+        for standing in watched.pop(name, [None])
     ]
     rows += [_without_files(standing) for rest in watched.values() for standing in rest]
     # Notes do not move a row up: there is nothing to be done about them.

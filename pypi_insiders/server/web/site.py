@@ -11,6 +11,7 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.overview import IndexOverview, overview
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build
@@ -25,6 +26,7 @@ from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Response, not_found, redirect, text
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.without_credentials import without_credentials
 
 # No project has such a name.
@@ -92,7 +94,7 @@ class Site:
             return self._asset(request)
         if path.startswith(_PROJECT):
             return self._project(request)
-        shows = self._catalog.everything(), self._observer.current()
+        shows = overview(self._catalog), self._observer.current()
         return self._send(request, _HTML, shows, self._render_front)
 
     def _send(
@@ -156,8 +158,11 @@ class Site:
             entries = feed.entries(url, shows[0], builds)
             return feed.render(url, project.name if project else None, entries)
 
-        projects = (project,) if project else self._catalog.everything()
-        return self._send(request, feed.MEDIA_TYPE, (projects, self._observer.current()), render)
+        found = IndexOverview((project,)) if project else overview(self._catalog)
+        if found.unread_files:
+            return stops.answer(_incomplete(found.unread_files), request, is_page=False)
+        shows = found.projects, self._observer.current()
+        return self._send(request, feed.MEDIA_TYPE, shows, render)
 
     def _project(self, request: Request) -> Response:
         given = request.path.removeprefix(_PROJECT)
@@ -195,9 +200,9 @@ class Site:
         response.error = "\n".join(lines or [stop.title]), stop.detail
         return response
 
-    def _render_front(self, url: str, shows: tuple[Sequence[Project], PageStatus]) -> bytes:
-        projects, look = shows
-        rows = page_data.front(projects, look.standings, look.judgement)
+    def _render_front(self, url: str, shows: tuple[IndexOverview, PageStatus]) -> bytes:
+        found, look = shows
+        rows = page_data.front(found, look.standings, look.judgement)
         items = page_data.anchored(rows, look.judgement.items)
         # One more line takes no more room than the words that unfold it.
         shown = _ITEMS_SHOWN if len(items) > _ITEMS_SHOWN + 1 else len(items)
@@ -208,8 +213,7 @@ class Site:
             is_private=self._is_private,
             rows=rows,
             has_checks=page_data.has_uneven_checks(rows),
-            projects=len(projects),
-            files=sum(len(project.files) for project in projects),
+            index=found,
             checked_at=max((item.check.checked_at or 0 for item in look.standings), default=0),
             services_at=look.services_at,
             items=items[:shown],
@@ -242,8 +246,13 @@ class Site:
         return self._reader.read(entry.sha256, entry.name, partial(self._open, entry.name))
 
     def _open(self, name: str) -> FileIO | None:
-        opened = self._catalog.open(name)
-        return None if opened is None else opened[1]
+        return opened[1] if (opened := self._catalog.open(name)) else None
+
+
+def _incomplete(unread_files: int) -> Stop:
+    # Without the newest releases older ones would take their place, and be read as new.
+    files = counted(unread_files, "file")
+    return Stop(f"{files} still to be read", "the feed is complete afterwards", 503)
 
 
 def _asset(name: str, _: str) -> bytes:

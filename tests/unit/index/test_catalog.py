@@ -129,7 +129,7 @@ def test_files_are_sorted_by_version(directory: Path, catalog: Catalog) -> None:
     assert found.versions == ("1.9rc1", "1.9", "1.10")
     assert (catalog.projects(), catalog.summary()) == (
         ("my-dist", "other"),
-        "2 projects, 5 files",
+        "2 projects, 5 files (1 still to be read)",
     )
 
 
@@ -579,7 +579,7 @@ def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
     assert not other.exists()
     assert entry is not None
     assert entry.sha256 == sha256(path)
-    assert catalog.find(path.name) is entry
+    assert catalog.find(path.name) == entry
 
 
 def test_files_are_examined_before_anybody_asks(directory: Path, catalog: Catalog) -> None:
@@ -649,3 +649,14 @@ def test_many_threads_see_one_truth(
     for thread in threads:
         thread.join()
     assert (wrong, ended_early) == ([], [])
+
+
+def test_new_files_are_examined_before_many_others(directory: Path, catalog: Catalog) -> None:
+    """A release that was published while all files are read anew is not the last of them."""
+    for number in range(30):
+        sdist(directory, f"old-{number}", "1.0")
+    catalog.refresh()
+    sdist(directory, "new", "1.0")
+    catalog.refresh()
+    assert catalog._scan.examine_next()
+    assert "new" not in {file.project for file in catalog.unread()}

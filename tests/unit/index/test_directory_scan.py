@@ -42,7 +42,10 @@ def test_the_lists_leave_out_what_turns_out_to_be_broken(directory: Path, catalo
     broken = directory / "my_dist-1.0.tar.gz"
     broken.write_text("no archive")
     old(broken)
-    assert (catalog.projects(), catalog.summary()) == (("my-dist",), "1 project, 1 file")
+    assert (catalog.projects(), catalog.summary()) == (
+        ("my-dist",),
+        "1 project, 1 file (1 still to be read)",
+    )
     found = catalog.project("my-dist")
     assert found is not None
     assert found.files == ()

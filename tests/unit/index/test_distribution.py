@@ -2,6 +2,7 @@
 
 import gzip
 import io
+import random
 import tarfile
 import zipfile
 from pathlib import Path
@@ -14,6 +15,7 @@ from pypi_insiders.index.distribution import (
     DistributionError,
     kind_of,
     possible_projects,
+    project_of,
     release_of,
 )
 from pypi_insiders.index.file_contents import read
@@ -32,6 +34,7 @@ from pypi_insiders.index.file_contents import read
 def test_a_release_is_read_off_a_file_name(name: str, release: tuple[str, str]) -> None:
     """Normalized, as an index names it."""
     assert release_of(name) == (release[0], Version(release[1]))
+    assert project_of(name) == release[0]
 
 
 @pytest.mark.parametrize(
@@ -207,3 +210,20 @@ def test_spellings_of_one_file_are_of_one_kind() -> None:
     found = [{kind_of(name) for name in names} for names in kinds]
     assert [len(kind) for kind in found] == [1, 1, 1, 1]
     assert len(set.union(*found)) == 4
+
+
+def test_the_short_way_to_a_project_leads_where_the_long_one_does() -> None:
+    """Of names that are made of the parts of names, in any order."""
+    parts = ["a", "B1", "_", ".", "-", "__", "1", "1.0", "2.0rc1", "1.0.post1", "1.0.dev2", "+x",
+             "-1.0", "-1.0-py3-none-any", "-py2.py3", ".whl", ".tar.gz", ".zip", "\n"]  # fmt: skip
+    choose, usual = random.Random(18), 0
+    for _ in range(20_000):
+        name = "".join(choose.choices(parts, k=choose.randint(1, 5)))
+        name += choose.choice(("", ".whl", ".tar.gz", "-1.0-py3-none-any.whl", "-1.0.tar.gz"))
+        try:
+            expected: str = release_of(name)[0]
+        except DistributionError:
+            expected = ""
+        assert (name, project_of(name)) == (name, expected)
+        usual += bool(expected)
+    assert usual > 1_000

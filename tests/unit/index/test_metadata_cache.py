@@ -228,3 +228,13 @@ def test_without_a_place_for_it_the_record_lasts_as_long_as_the_process(
     assert record.entries() == {ENTRY.name: ENTRY}
     assert [entry.levelname for entry in caplog.records] == ["WARNING"]
     assert caplog.messages[0].startswith(f"cannot use {database}: ")
+
+
+def test_projects_are_those_of_published_files(tmp_path: Path, database: Path) -> None:
+    """Of this directory; a rejected file was never published."""
+    record = MetadataCache(database, tmp_path)
+    record.put(ENTRY, b"")
+    record.put(ENTRY._replace(name="other", project="other"), b"")
+    record.put(ENTRY._replace(name="rejected", project="rejected", sha256=""), None)
+    MetadataCache(database, tmp_path / "two").put(ENTRY._replace(project="two"), b"")
+    assert record.projects() == {ENTRY.project, "other"}

@@ -40,32 +40,54 @@ def test_an_error_is_not_looked_into_by_each_request(
     assert names.current() is not first
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        '["me/new"]\nproject = "private\n',
-        '["me/new"]\nproject = private\n',
-        '["me/new"]\nproject: "private"\n',
-        '["me/new"]\nproject =\n  "private"\n',
-        '["me/new"]\nproject."x" = "private"\n',
-        '["me/new"]\n"priv\\u0061te"\n',
-        '["me/new"]\nproject = ["private"]\n',
-        '["me/new"]\nProject = "private"\n',
-        '["me/new"]\nprojekt = "private"\n',
-        '["me/new]\nprojekt = "private"\n',
-    ],
-)
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
-def test_a_table_that_cannot_be_read_holds_its_name_or_all(
-    tmp_path: Path, text: str, encoding: str
+def test_a_new_project_is_learned_without_reading_all_files_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Though other names are known: this one was never recorded, and may be any."""
+    """Its page would wait for that; what other processes write is read."""
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    names = HeldNames(paths)
+    names.current()
+    loaded: list[Paths] = []
+    load = held_names.load
+
+    def counted(paths: Paths, records: held_names.Records | None = None) -> held_names.Names:
+        loaded.append(paths)
+        return load(paths, records)
+
+    monkeypatch.setattr(held_names, "load", counted)
+    names.learn(["new"])
+    assert (dict(names.current().repositories), loaded) == ({"new": None}, [])
+    assert dict(load(paths).repositories) == {"new": None}
+    held_names.hold(paths, {"other": "me/other"})
+    names.learn(["new"])
+    assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
+    assert loaded
+
+
+def test_what_others_wrote_meanwhile_is_not_overlooked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between two readings of a server another process may hold a name, and release one."""
+    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+    names = HeldNames(paths)
+    names.current()
+    current = names.current
+
+    def changed() -> held_names.Names:
+        found = current()
+        held_names.hold(paths, {"other": "me/other"})
+        return found
+
+    monkeypatch.setattr(names, "current", changed)
+    names.learn(["new"])
+    monkeypatch.undo()
+    assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
+
+
+def test_names_that_cannot_be_written_are_read(tmp_path: Path) -> None:
+    """The list of watched repositories has them as well."""
     paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     paths.config.mkdir()
-    paths.repositories.write_text('["me/known"]\nproject = "known"\n')
-    held_names.sync(paths)
-    listed = f'["me/known"]\nproject = "known"\n{text}'
-    paths.repositories.write_bytes(listed.encode(encoding))
-    names = held_names.load(paths)
-    assert "known" in names.repositories
-    assert "private" in names.repositories or names.error is not None
+    paths.repositories.write_text('["me/probe"]\nproject = "probe"\n')
+    paths.state.write_text("no directory")
+    assert dict(HeldNames(paths).current().repositories) == {"probe": "me/probe"}

@@ -32,6 +32,8 @@ from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.server.http import Waiters
 from pypi_insiders.server.readme import Reader
+from pypi_insiders.server.web.application import make_app
+from pypi_insiders.server.web.guard import RequestGuard
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.site import Site
@@ -915,3 +917,43 @@ def test_a_socket_that_is_meant_for_another_process_is_left_alone(distributions:
     argv = [*environment, *_argv(distributions, "--port", "0")]
     with _running(argv, distributions.parent) as process:
         assert Server(process, *_url(process)).get("/health").body == b"Ok"
+
+
+def test_while_files_are_read_pages_answer_and_no_name_is_redirected(tmp_path: Path) -> None:
+    """The front page counts what is unread, and a feed waits, as it would show old releases."""
+    directory = tmp_path / "dists"
+    for number in range(30):
+        wheel(directory, f"proj-{number}", "1.0")
+    (directory / "damaged-1.0.tar.gz").write_text("no archive")
+    # Without the thread that keeps up, all files stay unread that nobody asks for.
+    with contextlib.closing(MetadataCache(tmp_path / "record.sqlite", directory)) as cache:
+        catalog, names = Catalog(directory, cache), HeldNames(Paths(*[tmp_path] * 4))
+        app = make_app(catalog, RequestGuard(), Held(catalog, names, Waiters()))
+
+        def get(path: str, accept: str = JSON) -> tuple[int, dict[str, str], str]:
+            told: list[tuple[int, dict[str, str]]] = []
+            environ = {
+                "REQUEST_METHOD": "GET", "PATH_INFO": path, "HTTP_HOST": "localhost",
+                "HTTP_ACCEPT": accept, "QUERY_STRING": "", "wsgi.url_scheme": "http",
+            }  # fmt: skip
+
+            def start_response(status: str, headers: list[tuple[str, str]], *_: object) -> Any:
+                told.append((int(status[:3]), dict(headers)))
+
+            body = b"".join(app(environ, start_response)).decode()
+            return *told[0], body
+
+        assert get("/health")[0] == 200
+        assert "<strong>31 files still to be read.</strong>" in get("/", "text/html")[2]
+        status, headers, _ = get("/-/releases.atom")
+        assert (status, "Retry-After" in headers) == (503, True)
+        status, _, body = get("/simple/proj-7/")
+        assert (status, json.loads(body)["versions"]) == (200, ["1.0"])
+        assert get("/simple/damaged/")[0] == 409
+        assert get("/packages/damaged-1.0.tar.gz")[0] == 409
+        assert get("/simple/elsewhere/")[0] in (302, 303)
+        assert get("/project/proj-7/releases.atom")[0] == 200
+        front = get("/", "text/html")[2]
+        assert "<strong>29 files still to be read.</strong>" in front
+        assert (front.count("not read yet"), front.count(">1.0</a>")) == (29, 1)
+        assert len(json.loads(get("/simple/")[2])["projects"]) == 30

@@ -1,0 +1,60 @@
+"""Pack the entries of served files: a third of the memory, for an index of many files."""
+
+import marshal
+from typing import Any
+
+from pypi_insiders.index.metadata_cache import Entry, Identity, Origin
+
+Known = bytes | Entry
+"""What is known of an examined file: packed if it is served, an `Entry` if it is rejected."""
+
+
+def pack(entry: Entry) -> Known:
+    """Return an entry packed; one of a rejected file as it is."""
+    if entry.problem is not None:
+        return entry
+    # marshal, as it is never stored: four times as fast as struct with its text.
+    return marshal.dumps((
+        *entry.identity, entry.project, entry.version, _binary(entry.sha256),
+        _binary(entry.metadata_sha256), entry.requires_python, entry.published_us,
+        entry.origin and tuple(entry.origin),
+    ))  # fmt: skip
+
+
+def unpack(name: str, known: Known) -> Entry:
+    """Return the entry of a file, by its name and what `pack` returned."""
+    if isinstance(known, Entry):
+        return known
+    size_bytes, mtime_ns, inode, *fields = marshal.loads(known)  # noqa: S302  # packed above
+    project, version, sha256, metadata_sha256, requires_python, published_us, origin = fields
+    return Entry(
+        name,
+        Identity(size_bytes, mtime_ns, inode),
+        project,
+        version,
+        _hexadecimal(sha256),
+        _hexadecimal(metadata_sha256),
+        requires_python,
+        published_us,
+        origin and Origin(*origin),
+    )
+
+
+def identity(known: Known) -> Identity:
+    """Return the identity that a file had when it was examined."""
+    if isinstance(known, Entry):
+        return known.identity
+    return Identity(*marshal.loads(known)[:3])  # noqa: S302
+
+
+def _binary(digest: str | None) -> Any:
+    # What a damaged database has in the place of a hash stays as it is.
+    try:
+        raw = bytes.fromhex(digest or "")
+    except ValueError:
+        return digest
+    return raw if raw and raw.hex() == digest else digest
+
+
+def _hexadecimal(digest: Any) -> Any:
+    return digest.hex() if isinstance(digest, bytes) else digest
