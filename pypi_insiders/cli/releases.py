@@ -107,7 +107,8 @@ def unpublish(
     "--keep",
     type=click.IntRange(1),
     metavar="N",
-    help="Number of versions to keep (default: the setting `keep`, and 5 development releases).",
+    help="Number of versions to keep (default: the setting `keep`, or all releases and 5 "
+    "development releases).",
 )
 @confirmation.dry_run
 def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:

@@ -188,8 +188,12 @@ WORDS = [
         "`pypi-insiders update NS/PROJ --tag TAG --force`", 2,
     ),
     Complaint(
-        "yanking what is not there", "yank probe 1.0", "probe 1.0 not found in the index",
-        "probe has no releases here",
+        "yanking what is not there", "yank probe 1.0", "probe has no releases here",
+        "list the watched repositories: `pypi-insiders repos list`",
+    ),
+    Complaint(
+        "running for the releases of no project", "released probe", "probe has no releases here",
+        "list the watched repositories: `pypi-insiders repos list`",
     ),
     Complaint(
         "yanking another version", "yank probe 2.0", "probe 2.0 not found in the index",
