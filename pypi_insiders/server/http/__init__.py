@@ -214,7 +214,8 @@ def _drain(clients: Clients, turn: Callable[[float], None]) -> None:
     """Accept no new connections, and finish the running requests."""
     clients.shut_out()
     begun_s = time.monotonic()
-    while (elapsed_s := time.monotonic() - begun_s) < _DRAIN_S and (
-        clients.are_busy or (elapsed_s < _FAREWELL_S and clients.have_asked_since(begun_s - _RECENT_S))
-    ):
+    while (elapsed_s := time.monotonic() - begun_s) < _DRAIN_S:
+        is_farewell = elapsed_s < _FAREWELL_S and clients.have_asked_since(begun_s - _RECENT_S)
+        if not (clients.are_busy or is_farewell):
+            break
         turn(0.1)

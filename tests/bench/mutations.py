@@ -1,0 +1,160 @@
+"""Break one line at a time, and see whether the tests notice. Run by `make mutations`.
+
+In copies of the tree, with copies of its environment. First the tests of the module, then those of
+its package, then the journeys of what the line promises. `mutations.py box publication` tries only
+these; `sandbox.py` only the rules of that file, and `fast` only the fast tests.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = Path(__file__).with_suffix(".toml")
+# The quickest that may notice first.
+JOURNEYS = {
+    "promise": (
+        "held_names", "losses", "comparison", "names_told", "hostile", "promise", "sources",
+        "pushes", "public",
+    ),
+    "box": ("sandbox", "confinement", "environments", "secrets", "fairness"),
+    "publication": ("publishing", "update", "comparison", "bounds", "retention", "losses"),
+}  # fmt: skip
+AT_ONCE = 2
+_COPIED = ("pypi_insiders", "systemd", "tests", ".ci", "Makefile", "pyproject.toml", "README.md",
+           "LICENSE", ".venv")  # fmt: skip
+_TIMEOUT_S = 3600
+FAST, BY_JOURNEYS, UNNOTICED = "fast tests", "journeys", "not noticed"
+_NO_TESTS = 5
+
+
+class Rule(NamedTuple):
+    """One line that is broken."""
+
+    file: str
+    """Below the package."""
+    old: str
+    """Occurs exactly once."""
+    new: str
+
+
+def main() -> None:
+    """Print how each mutation was noticed; exit with 1 if fewer than 95 % were."""
+    words = sys.argv[1:]
+    journeys = {} if "fast" in words else JOURNEYS
+    chosen = list(_chosen([word for word in words if word != "fast"]))
+    if wrong := [rule for _, rule in chosen if _count(rule) != 1]:
+        sys.exit("\n".join(f"{rule.file}: {_count(rule)} times: {rule.old!r}" for rule in wrong))
+    waiting: SimpleQueue[tuple[str, Rule]] = SimpleQueue()
+    for item in chosen:
+        waiting.put(item)
+    found = Counter[tuple[str, str]]()
+    workers = [
+        threading.Thread(target=_work, args=(waiting, journeys, found)) for _ in range(AT_ONCE)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(f"{'':<14}" + "".join(f"{how:>14}" for how in (FAST, BY_JOURNEYS, UNNOTICED)))
+    for area in JOURNEYS:
+        print(f"{area:<14}" + "".join(f"{found[area, how]:>14}" for how in _WAYS))
+    noticed = sum(count for (_, how), count in found.items() if how != UNNOTICED)
+    print(f"{noticed} of {len(chosen)} noticed")
+    sys.exit(noticed < 0.95 * len(chosen))
+
+
+_WAYS = (FAST, BY_JOURNEYS, UNNOTICED)
+
+
+def _chosen(words: Sequence[str]) -> Iterator[tuple[str, Rule]]:
+    for area, rules in tomllib.loads(RULES.read_text()).items():
+        for rule in (Rule(**item) for item in rules):
+            if not words or area in words or Path(rule.file).name in words:
+                yield area, rule
+
+
+def _count(rule: Rule) -> int:
+    return (ROOT / "pypi_insiders" / rule.file).read_text().count(rule.old)
+
+
+def _work(
+    waiting: "SimpleQueue[tuple[str, Rule]]",
+    journeys: Mapping[str, Sequence[str]],
+    found: Counter[tuple[str, str]],
+) -> None:
+    with _copy() as tree, suppress(Empty):
+        while True:
+            area, rule = waiting.get_nowait()
+            how, by = _try(tree, journeys.get(area, ()), rule)
+            found[area, how] += 1
+            before, _, _ = (ROOT / "pypi_insiders" / rule.file).read_text().partition(rule.old)
+            at = f"{rule.file}:{before.count(chr(10)) + 1}"
+            print(f"{how:<12} {at} {rule.old.strip()[:60]!r} {by}", flush=True)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """Copy the tree and its environment, whose programs run the copy."""
+    with tempfile.TemporaryDirectory(prefix="mutations-") as directory:
+        tree = Path(directory)
+        tree.chmod(0o755)  # the user of a machine of the journeys reads it
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, tree / name, symlinks=True)
+            else:
+                shutil.copy2(source, tree / name, follow_symlinks=False)
+        environment = tree / ".venv"
+        places = (*(environment / "bin").iterdir(), *environment.glob("lib/*/site-packages/*.pth"))
+        for path in places:
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                moved = content.replace(bytes(ROOT), bytes(tree))
+                if moved != content:
+                    path.write_bytes(moved)
+        yield tree
+
+
+def _try(tree: Path, journeys: Sequence[str], rule: Rule) -> tuple[str, str]:
+    """Break a line; return how that was noticed, and by which test."""
+    path = tree / "pypi_insiders" / rule.file
+    sound = path.read_text()
+    path.write_text(sound.replace(rule.old, rule.new))
+    try:
+        unit = Path("tests/unit", rule.file)
+        own = unit.with_name(f"test_{unit.name}")
+        for tests in ([own] if (ROOT / own).exists() else [], [unit.parent]):
+            if tests and (by := _noticed(tree, "-m", "not journey", *map(str, tests))):
+                return FAST, by
+        for name in journeys:
+            if by := _noticed(tree, f"tests/journeys/test_{name}.py"):
+                return BY_JOURNEYS, by
+        return UNNOTICED, ""
+    finally:
+        path.write_text(sound)
+
+
+def _noticed(tree: Path, *words: str) -> str:
+    """Return which test fails; empty: none."""
+    command = [tree / ".venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", "-p",
+               "no:cacheprovider", f"--basetemp={tree}/tmp", *words]  # fmt: skip
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    if done.returncode in (0, _NO_TESTS):
+        return ""
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S+)", done.stdout, re.MULTILINE)
+    return failed[0] if failed else f"exit status {done.returncode}"
+
+
+if __name__ == "__main__":
+    main()
