@@ -32,8 +32,9 @@ lint: .venv/.ready
 	$(BIN)/mypy
 	if command -v shellcheck >/dev/null; then shellcheck tests/support/user-manager .ci/run .ci/clean-system; fi
 
+# FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
-	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/journeys/test_fuzz.py
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest tests/journeys/test_fuzz.py tests/journeys/test_fuzz_input.py
 
 # In an hour or more; SOAK_RESTARTS=50 SOAK_KILLS=10 SOAK_SIGKILLS=25 are smaller counts.
 soak: .venv/.ready

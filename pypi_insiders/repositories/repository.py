@@ -57,7 +57,8 @@ def parse_name(text: str) -> str:
     name = text.removesuffix(".git")
     if re.fullmatch(f"{part}(?:/{part})+", name) is None:
         raise UsageError(
-            f"{text!r} is not a repository of the form NS/PROJ",
+            # What was pasted may be an address with a token.
+            f"{without_credentials(text)!r} is not a repository of the form NS/PROJ",
             "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
         )
     # All parts but the first become one file name, in which each `/` takes three bytes.
@@ -82,7 +83,7 @@ def parse_project(text: str) -> str:
         return canonicalize_name(text, validate=True)
     except InvalidName as error:
         raise UsageError(
-            f"{text!r} is not a project name",
+            f"{without_credentials(text)!r} is not a project name",
             "use letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
 

@@ -13,7 +13,7 @@ import tempfile
 import threading
 import tomllib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -21,15 +21,35 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
 RULES = Path(__file__).with_suffix(".toml")
-# The quickest that may notice first.
-JOURNEYS = {
-    "promise": (
-        "held_names", "losses", "comparison", "names_told", "hostile", "promise", "sources",
-        "pushes", "public",
+# What is about a module, the quickest first: these are tried before the rest.
+ABOUT = {
+    "repositories/held_names.py": (
+        "unit/repositories/test_held_names", "journeys/test_held_names", "journeys/test_losses",
     ),
-    "box": ("sandbox", "confinement", "environments", "secrets", "fairness"),
-    "publication": ("publishing", "update", "comparison", "bounds", "retention", "losses"),
+    "server/web/application.py": (
+        "unit/server/web/test_application", "journeys/test_held_names", "journeys/test_uploads",
+    ),
+    "server/web/held.py": ("journeys/test_held_names", "journeys/test_losses"),
+    "server/web/guard.py": ("unit/server/web/test_guard", "journeys/test_uploads"),
+    "server/web/downloads.py": ("unit/server/web/test_application", "journeys/test_held_names"),
+    "server/web/hook_signatures.py": ("unit/server/web/test_hooks",),
+    "index/directory_scan.py": ("unit/index/test_directory_scan", "unit/index/test_catalog"),
+    "index/scanner.py": ("unit/index/test_catalog", "journeys/test_comparison"),
+    "builder/sandbox.py": ("unit/builder/test_sandbox", "journeys/test_sandbox"),
+    "builder/sandbox_probe.py": ("unit/builder/test_sandbox_probe", "journeys/test_sandbox"),
+    "builder/environments.py": ("unit/builder/test_environments", "journeys/test_environments"),
+    "update/publication.py": (
+        "journeys/test_publishing", "journeys/test_update", "journeys/test_comparison",
+        "journeys/test_released",
+    ),
+    "index/store.py": ("unit/index/test_store", "journeys/test_update"),
 }  # fmt: skip
+# What else may notice.
+JOURNEYS = {
+    "promise": ("comparison", "names_told", "hostile", "sources", "public", "promise"),
+    "box": ("confinement", "secrets", "fairness"),
+    "publication": ("publishing", "update", "comparison", "bounds", "retention", "losses"),
+}
 AT_ONCE = 2
 _COPIED = ("pypi_insiders", "systemd", "tests", ".ci", "Makefile", "pyproject.toml", "README.md",
            "LICENSE", ".venv")  # fmt: skip
@@ -51,7 +71,7 @@ class Rule(NamedTuple):
 def main() -> None:
     """Print how each mutation was noticed; exit with 1 if fewer than 95 % were."""
     words = sys.argv[1:]
-    journeys = {} if "fast" in words else JOURNEYS
+    is_fast = "fast" in words
     chosen = list(_chosen([word for word in words if word != "fast"]))
     if wrong := [rule for _, rule in chosen if _count(rule) != 1]:
         sys.exit("\n".join(f"{rule.file}: {_count(rule)} times: {rule.old!r}" for rule in wrong))
@@ -60,7 +80,7 @@ def main() -> None:
         waiting.put(item)
     found = Counter[tuple[str, str]]()
     workers = [
-        threading.Thread(target=_work, args=(waiting, journeys, found)) for _ in range(AT_ONCE)
+        threading.Thread(target=_work, args=(waiting, found, is_fast)) for _ in range(AT_ONCE)
     ]
     for worker in workers:
         worker.start()
@@ -89,14 +109,12 @@ def _count(rule: Rule) -> int:
 
 
 def _work(
-    waiting: "SimpleQueue[tuple[str, Rule]]",
-    journeys: Mapping[str, Sequence[str]],
-    found: Counter[tuple[str, str]],
+    waiting: "SimpleQueue[tuple[str, Rule]]", found: Counter[tuple[str, str]], is_fast: bool
 ) -> None:
     with _copy() as tree, suppress(Empty):
         while True:
             area, rule = waiting.get_nowait()
-            how, by = _try(tree, journeys.get(area, ()), rule)
+            how, by = _try(tree, rule, [it for it in _tests(area, rule) if is_fast <= _is_fast(it)])
             found[area, how] += 1
             before, _, _ = (ROOT / "pypi_insiders" / rule.file).read_text().partition(rule.old)
             at = f"{rule.file}:{before.count(chr(10)) + 1}"
@@ -126,20 +144,30 @@ def _copy() -> Iterator[Path]:
         yield tree
 
 
-def _try(tree: Path, journeys: Sequence[str], rule: Rule) -> tuple[str, str]:
+def _tests(area: str, rule: Rule) -> Iterator[str]:
+    """Yield the tests that may notice, file by file; each once."""
+    unit = Path("tests/unit", rule.file)
+    own = unit.with_name(f"test_{unit.name}")
+    about = [f"tests/{name}.py" for name in ABOUT.get(rule.file, ())]
+    journeys = [f"tests/journeys/test_{name}.py" for name in JOURNEYS[area]]
+    for test in dict.fromkeys([str(own), *about, str(unit.parent), *journeys]):
+        if (ROOT / test).exists():
+            yield test
+
+
+def _is_fast(test: str) -> bool:
+    return test.startswith("tests/unit/")
+
+
+def _try(tree: Path, rule: Rule, tests: Sequence[str]) -> tuple[str, str]:
     """Break a line; return how that was noticed, and by which test."""
     path = tree / "pypi_insiders" / rule.file
     sound = path.read_text()
     path.write_text(sound.replace(rule.old, rule.new))
     try:
-        unit = Path("tests/unit", rule.file)
-        own = unit.with_name(f"test_{unit.name}")
-        for tests in ([own] if (ROOT / own).exists() else [], [unit.parent]):
-            if tests and (by := _noticed(tree, "-m", "not journey", *map(str, tests))):
-                return FAST, by
-        for name in journeys:
-            if by := _noticed(tree, f"tests/journeys/test_{name}.py"):
-                return BY_JOURNEYS, by
+        for test in tests:
+            if by := _noticed(tree, *(("-m", "not journey") if _is_fast(test) else ()), test):
+                return FAST if _is_fast(test) else BY_JOURNEYS, by
         return UNNOTICED, ""
     finally:
         path.write_text(sound)
@@ -147,7 +175,7 @@ def _try(tree: Path, journeys: Sequence[str], rule: Rule) -> tuple[str, str]:
 
 def _noticed(tree: Path, *words: str) -> str:
     """Return which test fails; empty: none."""
-    command = [tree / ".venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", "-p",
+    command = [f"{tree}/.venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", "-p",
                "no:cacheprovider", f"--basetemp={tree}/tmp", *words]  # fmt: skip
     done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=_TIMEOUT_S)
     if done.returncode in (0, _NO_TESTS):

@@ -9,12 +9,14 @@ import http.client
 import json
 import os
 import signal
+import subprocess  # noqa: TC003  # of an annotation
 import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -174,9 +176,13 @@ def _kill(machine: Machine) -> list[float]:
         begun_s = time.monotonic()
         machine.kill(int(before), signal.SIGKILL)
         at_s += [begun_s, time.monotonic()]
-        machine.wait_for(main_pid, lambda done, old=before: done.stdout not in ("0\n", old))
+        machine.wait_for(main_pid, partial(_is_other, ("0\n", before)))
     machine.run("systemctl", "--user", "start", SERVICE)
     return at_s
+
+
+def _is_other(before: tuple[str, ...], done: "subprocess.CompletedProcess[str]") -> bool:
+    return done.stdout not in before
 
 
 def _told(title: str, times: int, clients: list[Client]) -> None:

@@ -74,6 +74,14 @@ def test_other_names_are_refused(text: str) -> None:
     )
 
 
+@pytest.mark.parametrize("parse", [parse_name, parse_project, parse_specification])
+def test_no_credentials_of_an_address_are_shown(parse: Callable[[str], object]) -> None:
+    """Which was pasted where something else is wanted."""
+    with pytest.raises(UsageError, match=r"'https://host\.example/x'") as refused:
+        parse("https://me:secret@host.example/x")
+    assert "secret" not in str(refused.value)
+
+
 @pytest.mark.parametrize(
     ("text", "name"), [("mkdocs-material", "mkdocs-material"), ("A..B__c", "a-b-c"), ("X1", "x1")]
 )
@@ -289,6 +297,15 @@ url = "http://me:secret@h/x"
         "i/j: 'http://h/x' contains a credential, which would be stored in plain text",
         f"edit {path}",
     )
+
+
+def test_no_credentials_of_the_name_of_a_table_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    for text in ('["https://me:secret@h/x"]\ntrunk = "main"\n', '"https://me:secret@h/x" = 1\n'):
+        path.write_text(text)
+        with pytest.raises(InsidersError, match="'https://h/x' is not a repository") as refused:
+            load(path)
+        assert "secret" not in str(refused.value)
 
 
 def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> None:
