@@ -341,7 +341,7 @@ def test_no_request_does_harm(public: Watched, private: Watched) -> None:
     assert files[OLD.encode()] == (private.index.directory / OLD).read_bytes()
     assert YANKED.encode() in files
 
-    @fuzzed(15, usual=400)
+    @fuzzed(10, usual=400)
     @given(_cases(files))
     def check(case: Case) -> None:
         _check(private if case.is_private else public, case, files)
