@@ -54,7 +54,7 @@ def parse_name(text: str) -> str:
     # contain `..`, or look like an option.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     # `.git` is what a name copied from a clone URL ends with.
-    name = text.removesuffix(".git")
+    name = re.sub(r"(?:\.git)+\Z", "", text)
     if re.fullmatch(f"{part}(?:/{part})+", name) is None:
         raise UsageError(
             # What was pasted may be an address with a token.

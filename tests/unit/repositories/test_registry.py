@@ -50,6 +50,7 @@ def _refusal(call: Callable[..., object], *arguments: object) -> tuple[type, str
     [
         ("squidfunk/mkdocs-material-insiders", "squidfunk/mkdocs-material-insiders"),
         ("a/b.git", "a/b"),
+        ("a/b.git.git", "a/b"),  # as it is read again
         ("A_1/b.c-d", "A_1/b.c-d"),
         ("a/.github", "a/.github"),
         ("group/sub/project.git", "group/sub/project"),
