@@ -1,28 +1,24 @@
 """builder.sandbox: what systemd is asked for, and what of its answers is believed."""
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from stand_ins import programs, write_program
 
-from pypi_insiders.builder import relay, sandbox
+from pypi_insiders.builder import relay
 from pypi_insiders.builder.errors import EndedError, SandboxError
 from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.builder.sandbox import Sandbox
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
+__all__ = ["programs"]
 _RUN = """#!/bin/sh
 printf '%s\\n' "$@" >"{asked}"
 for word in {reports}; do echo $word >&0; done
 echo "the last line"
 exit {status}
-"""
-_CONTROL = """#!/bin/sh
-echo UnitPath=/home/me/.config/systemd/user.control
-echo Version=252
-echo Environment=
 """
 # Of every build, whatever else it is given. Each of them is measured by the journeys.
 _ALWAYS = {
@@ -47,23 +43,6 @@ Ask = Callable[..., tuple[list[str], list[str]]]
 
 
 @pytest.fixture
-def programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory of programs, among them one in place of systemctl."""
-    directory = tmp_path / "programs"
-    directory.mkdir()
-    _write(directory / "systemctl", _CONTROL)
-    monkeypatch.setenv("PATH", f"{directory}:{os.environ['PATH']}")
-    sandbox._knows_idle_weight.cache_clear()
-    yield directory
-    sandbox._knows_idle_weight.cache_clear()
-
-
-def _write(path: Path, text: str) -> None:
-    path.write_text(text)
-    path.chmod(0o755)
-
-
-@pytest.fixture
 def ask(programs: Path, tmp_path: Path) -> Ask:
     """Run a program in a sandbox of a `systemd-run` that reports; return what that was asked for.
 
@@ -74,10 +53,13 @@ def ask(programs: Path, tmp_path: Path) -> Ask:
         reports: str = "begun ended", status: int = 0, **changes: object
     ) -> tuple[list[str], list[str]]:
         asked = tmp_path / "asked"
-        _write(programs / "systemd-run", _RUN.format(asked=asked, reports=reports, status=status))
+        write_program(
+            programs / "systemd-run", _RUN.format(asked=asked, reports=reports, status=status)
+        )
         root = tmp_path / "root"
         root.mkdir(exist_ok=True)
-        variables = {"A": "1", "https_proxy": "http://me:secret@proxy.example:3128"}
+        proxy = "http://me:secret@proxy.example:3128"
+        variables = {"A": "1", "https_proxy": proxy, "All_Proxy": proxy}
         mounts = replace(Mounts(root, (root / "out",)), **changes)  # type: ignore[arg-type]
         place = Sandbox(ProcessGroup(), [Path("/usr/share")], ())
         result = place.run(Command(("make", "all"), variables, root, 7), mounts)
