@@ -41,7 +41,7 @@ def load(path: Path) -> dict[str, Repository]:
     Raises:
         InsidersError: the file cannot be read or is not valid; the message has all problems.
     """
-    return {item.name: item for item in _read(path, read_text(path) or "").values()}
+    return {item.name: item for item in _read(path, read_text(path, newline="") or "").values()}
 
 
 def _read(path: Path, text: str) -> dict[str, Repository]:
@@ -152,7 +152,7 @@ def former_keys(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         InsidersError: the file cannot be read, or is not TOML.
     """
-    return _former_keys(toml_fields.parse_toml(path, read_text(path) or ""))
+    return _former_keys(toml_fields.parse_toml(path, read_text(path, newline="") or ""))
 
 
 def _former_keys(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:

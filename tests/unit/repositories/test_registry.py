@@ -300,6 +300,15 @@ url = "http://me:secret@h/x"
     )
 
 
+def test_a_file_is_read_as_it_is_changed(tmp_path: Path) -> None:
+    """A single carriage return is no line end in TOML, so no command could change this file."""
+    path = tmp_path / "repos.toml"
+    path.write_bytes(b'\r["a/b"]\n')
+    assert _refusal(load, path)[0] == InsidersError
+    path.write_bytes(b'["a/b"]\r\nproject = "b"\r\n')
+    assert load(path) == {"a/b": Repository("a/b", "b")}
+
+
 def test_no_credentials_of_the_name_of_a_table_are_shown(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
     for text in ('["https://me:secret@h/x"]\ntrunk = "main"\n', '"https://me:secret@h/x" = 1\n'):

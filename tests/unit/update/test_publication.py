@@ -1,6 +1,5 @@
 """update.publication: a release is recorded before it is visible, and whole or not there at all."""
 
-import json
 import sqlite3
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -14,6 +13,8 @@ from pypi_insiders.builder import artifacts
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import BuildSettings, Settings
+from pypi_insiders.index.metadata_cache import Entry
+from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import releases, state
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.state import Build
@@ -88,16 +89,18 @@ def _opened(directory: Path, settings: Settings) -> Iterator[Place]:
         yield Place(paths, context, tracked, directory / "made")
 
 
-def test_a_release_is_recorded_before_it_is_visible(place: Place) -> None:
+def test_a_release_is_recorded_before_it_is_visible(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With all its files, so that the next update finishes or undoes what was killed."""
     seen: list[tuple[list[str], list[str]]] = []
     put = place.context.cache.put
 
-    def watch(*arguments: object) -> None:
+    def watch(entry: Entry, metadata: bytes | None) -> None:
         seen.append((place.shown, [name for it in place.builds for name in it.unfinished]))
-        put(*arguments)  # type: ignore[arg-type]
+        put(entry, metadata)
 
-    place.context.cache.put = watch  # type: ignore[method-assign]
+    monkeypatch.setattr(place.context.cache, "put", watch)
     assert place.publish().new == [_SDIST, _WHEEL]
     assert seen[0] == ([], [_SDIST, _WHEEL])
     (build,) = place.builds
@@ -128,12 +131,7 @@ def test_what_was_taken_back_is_published_only_by_force(place: Place) -> None:
     assert place.publish().new == ()
     assert [(build.commit, build.files) for build in place.builds] == [("a" * 40, {})]
     assert place.publish(is_forced=True).new == [_SDIST, _WHEEL]
-    taken_back = (
-        json.loads((place.paths.state / "taken-back.json").read_text() or "{}")
-        if (place.paths.state / "taken-back.json").exists()
-        else {}
-    )
-    assert taken_back == {}
+    assert TAKEN_BACK.load(place.paths.distributions, place.paths.state) == {}
 
 
 @pytest.mark.parametrize(
@@ -178,7 +176,7 @@ def test_a_lost_file_is_recorded_before_it_is_there_again(place: Place) -> None:
     done = _restore(place, b"another")
     assert len(done.warnings) == 1
     assert place.builds[0].files == {**before, _WHEEL: sha256(path)}
-    with pytest.raises(BuildError, match="instead of probe-1.0-cp311"):
+    with pytest.raises(BuildError, match="instead of probe-1"):
         _restore(place, b"", "probe-1.0-cp311-abi3-any.whl")
 
 
@@ -212,6 +210,6 @@ def test_what_does_not_fit_on_the_disk_is_not_begun(tmp_path: Path) -> None:
         build = Build("v1.0", "a" * 40, "1.0", 1, {_WHEEL: "0" * 64})
         place.tracked.known.builds = [build]
         place.tracked.commit()
-        with pytest.raises(InsidersError, match="too full"):
+        with pytest.raises(InsidersError, match="almost full"):
             _restore(place)
         assert place.builds == [build]
