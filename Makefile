@@ -9,7 +9,7 @@ BUILD_FLAGS ?=
 # The suite starts hundreds of interpreters, each of which would compile the program anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo test test-fast coverage lint fuzz soak bench growth real measure install clean
+.PHONY: demo test test-fast coverage lint fuzz soak mutations bench growth real measure install clean
 
 demo: .venv/.ready
 	$(BIN)/python tests/demo.py
@@ -32,11 +32,19 @@ lint: .venv/.ready
 	$(BIN)/mypy
 	if command -v shellcheck >/dev/null; then shellcheck tests/support/user-manager .ci/run .ci/clean-system; fi
 
+# FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
-	FUZZ_EXAMPLES=10000 $(BIN)/pytest tests/journeys/test_fuzz.py
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest tests/journeys/test_fuzz.py \
+	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py
 
+# In an hour or more; SOAK_RESTARTS=50 SOAK_KILLS=10 SOAK_SIGKILLS=25 are smaller counts.
 soak: .venv/.ready
-	SOAK_RESTARTS=200 SOAK_REPOSITORIES=10 $(BIN)/pytest -n 0 tests/journeys/test_serving.py tests/journeys/test_watchers.py
+	SOAK_REPOSITORIES=10 $(BIN)/pytest -n 2 --dist loadfile -s tests/bench/soak_serving.py \
+	  tests/bench/soak_update.py tests/journeys/test_watchers.py
+
+# Hours, as each of more than a hundred lines is broken in turn; MUTATIONS="fast box" tries some.
+mutations: .venv/.ready
+	$(BIN)/python tests/bench/mutations.py $(MUTATIONS)
 
 # `make bench growth` measures how costs grow with repositories and files, in an hour or more.
 bench: .venv/.ready

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit
 
 from pypi_insiders.config.validators import FORGES
@@ -98,14 +99,22 @@ def is_known(url: str, kind: str | None) -> bool:
 def _parts(url: str) -> tuple[str, str, str] | None:
     """Return scheme, host and path of a repository; `None`: it has no host."""
     # Not urlsplit(), which raises for some of what Git takes.
-    if match := re.fullmatch(r"(\w+)://(?:[^/@]*@)?(\[[^\]/]*\]|[^/:]*)(:\d*)?/+(.*)", url):
+    if match := re.fullmatch(r"(\w+)://(?:[^/@]*@)?(\[[^\]/]*\]|[^][/:]*)(:\d*)?/+(.*)", url):
         scheme, host, port, path = match[1].lower(), match[2].lower(), match[3] or "", match[4]
     elif match := re.fullmatch(r"(?:[\w.-]+@)?([\w.-]+):(?!//)(.*)", url):
         scheme, host, port, path = "ssh", match[1].lower(), "", match[2]
     else:
         return None
     path = path.strip("/").removesuffix(".git")
-    if scheme == "file" or not host or "/" not in path:
+    if scheme == "file" or not host or "/" not in path or not _is_host(host):
         return None
     is_web = scheme in ("http", "https")
     return scheme, (f"{host}{port}" if is_web else _SSH_HOSTS.get(host, host)), path
+
+
+def _is_host(text: str) -> bool:
+    # Git's own settings may have replaced the URL (`insteadOf`), by one that nobody has checked.
+    try:
+        return not text.startswith("[") or bool(IPv6Address(text[1:-1]))
+    except ValueError:
+        return False

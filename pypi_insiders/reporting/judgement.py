@@ -53,7 +53,9 @@ def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
 
 def _shown(item: Item) -> Item:
     # Once for all readers: errors of git and builds have URLs with tokens, and control characters.
-    return item._replace(text=clean(item.text), hint=item.hint and clean(item.hint))
+    return item._replace(
+        subject=clean(item.subject), text=clean(item.text), hint=item.hint and clean(item.hint)
+    )
 
 
 def _all(snapshot: Snapshot) -> Iterator[Item]:

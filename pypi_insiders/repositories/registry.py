@@ -22,6 +22,7 @@ from pypi_insiders.repositories.repository import (
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
 from pypi_insiders.util.parsed_once import unchanged
+from pypi_insiders.util.without_credentials import without_credentials
 
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos`.
@@ -40,7 +41,7 @@ def load(path: Path) -> dict[str, Repository]:
     Raises:
         InsidersError: the file cannot be read or is not valid; the message has all problems.
     """
-    found = unchanged(path, lambda: _read(path, read_text(path) or ""))
+    found = unchanged(path, lambda: _read(path, read_text(path, newline="") or ""))
     return {item.name: item for item in (found or {}).values()}
 
 
@@ -53,7 +54,8 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
         item = _from_table(table, content, problems)
         # TOML itself rejects equal tables, but not those that differ in case or by `.git`.
         if (other := by_name.setdefault(item.name.casefold(), item)) is not item:
-            problems.append(f"{other.name} is listed twice, the second time as {table}")
+            again = without_credentials(table)
+            problems.append(f"{other.name} is listed twice, the second time as {again}")
         found[table] = item
     # All problems in one message, so that the file is edited once.
     try:
@@ -67,16 +69,18 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
 
 def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     """Read one table; add its problems to `problems`."""
-    item = Repository(name)
+    # It may be an address with a token, which was pasted in place of a name.
+    shown = without_credentials(name)
+    item = Repository(shown)
     if not isinstance(content, dict):
-        problems.append(f'{name} must be a table: ["{name}"]')
+        problems.append(f'{shown} must be a table: ["{shown}"]')
         content = {}
     try:
         item = replace(item, name=parse_name(name))
     except UsageError as error:
         problems.append(error.message)
     values, wrong = toml_fields.read(Repository, content)
-    problems += (f"{name}: {problem}" for problem in wrong)
+    problems += (f"{shown}: {problem}" for problem in wrong)
     item = replace(item, **values)
     try:
         demand_consistent(item)
@@ -84,7 +88,7 @@ def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
         # A wrong URL is reported already.
         if not wrong:
             lacks = " (insecure-http is not set)" if is_insecure(item.remote) else ""
-            problems.append(f"{name}: {error.message}{lacks}")
+            problems.append(f"{shown}: {error.message}{lacks}")
     return item
 
 
@@ -149,7 +153,7 @@ def former_keys(path: Path) -> dict[str, dict[str, str]]:
     Raises:
         InsidersError: the file cannot be read, or is not TOML.
     """
-    return _former_keys(toml_fields.parse_toml(path, read_text(path) or ""))
+    return _former_keys(toml_fields.parse_toml(path, read_text(path, newline="") or ""))
 
 
 def _former_keys(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:

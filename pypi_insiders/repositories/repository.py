@@ -54,10 +54,11 @@ def parse_name(text: str) -> str:
     # contain `..`, or look like an option.
     part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     # `.git` is what a name copied from a clone URL ends with.
-    name = text.removesuffix(".git")
+    name = re.sub(r"(?:\.git)+\Z", "", text)
     if re.fullmatch(f"{part}(?:/{part})+", name) is None:
         raise UsageError(
-            f"{text!r} is not a repository of the form NS/PROJ",
+            # What was pasted may be an address with a token.
+            f"{without_credentials(text)!r} is not a repository of the form NS/PROJ",
             "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
         )
     # All parts but the first become one file name, in which each `/` takes three bytes.
@@ -82,7 +83,7 @@ def parse_project(text: str) -> str:
         return canonicalize_name(text, validate=True)
     except InvalidName as error:
         raise UsageError(
-            f"{text!r} is not a project name",
+            f"{without_credentials(text)!r} is not a project name",
             "use letters, digits, '.', '_' and '-', such as mkdocs-material",
         ) from error
 

@@ -57,7 +57,10 @@ def recall(path: Path, parse: Callable[[str], _T]) -> _T | None:
             reason = error.strerror or str(error)
             raise InsidersError(f"cannot read {path}: {reason}", hint_for(error)) from error
         reason = error.strerror or str(error)
-    except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
+    # OverflowError: JSON of Python has `Infinity`, of which no whole number can be made.
+    except (
+        ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError,
+    ) as error:  # fmt: skip
         reason = str(error) or type(error).__name__
     # A damaged file must not stop every update from now on, so it counts as missing. A file that
     # another process has written since is whole, and stays.

@@ -26,6 +26,10 @@ _log = logging.getLogger(__name__)
 
 # Well below the 90 s after which systemd kills what does not stop (DefaultTimeoutStopSec=).
 _DRAIN_S = 10
+# A client that has just been answered may send its next request before it sees that the connection
+# is closed. That one is still answered, with `Connection: close`.
+_FAREWELL_S = 0.5
+_RECENT_S = 2
 _PAUSE_S = 10.0
 # How soon fixed settings are noticed, while a user waits for it.
 _LOOK_S = 0.25
@@ -210,6 +214,9 @@ def _make(
 def _drain(clients: Clients, turn: Callable[[float], None]) -> None:
     """Accept no new connections, and finish the running requests."""
     clients.shut_out()
-    deadline = time.monotonic() + _DRAIN_S
-    while clients.are_busy and time.monotonic() < deadline:
+    begun_s = time.monotonic()
+    while (elapsed_s := time.monotonic() - begun_s) < _DRAIN_S:
+        is_farewell = elapsed_s < _FAREWELL_S and clients.have_asked_since(begun_s - _RECENT_S)
+        if not (clients.are_busy or is_farewell):
+            break
         turn(0.1)

@@ -32,6 +32,14 @@ class AnswerTask(WSGITask):  # type: ignore[misc]  # waitress has no types
             _log.exception("cannot answer %s", _named(self.request))
             self._give_up()
 
+    def build_response_header(self) -> bytes:
+        """Return status line and header fields; called by waitress."""
+        if self.channel.is_ending:
+            # As if the client had sent it; so it sends its next request to the next process.
+            self.request.headers["CONNECTION"] = "close"
+        header: bytes = super().build_response_header()
+        return header
+
     def _give_up(self) -> None:
         if self.wrote_header:
             self.close_on_finish = True  # so that the client notices the missing rest

@@ -78,10 +78,19 @@ class Clients:
         return excess < 0 or (excess == 0 and any(map(_is_dispensable, connections)))
 
     def shut_out(self) -> None:
-        """Accept no new connections."""
+        """Accept no new connections, and close each open one after its next answer."""
         for listener in self._listeners:
             # Not close(): in the queue of systemd's socket, they wait for the next process.
             listener.accepting = False
+        for connection in self.all():
+            connection.is_ending = True
+
+    def have_asked_since(self, time_s: float) -> bool:
+        """Return whether a client without a running request had one since a monotonic time."""
+        return any(
+            item.has_asked and item.state is ConnectionState.IDLE and item.idle_s >= time_s
+            for item in self.all()
+        )
 
     def admit_until(self, is_over: Callable[[], bool]) -> None:
         """Accept connections until a condition is true; later ones wait for the next process.

@@ -35,6 +35,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     Attributes:
         has_asked: whether a whole request was received.
+        is_ending: whether the next answer is the last.
         idle_s: when it was opened, or last busy, on the monotonic clock.
         mark_s: the start of the current window, on the monotonic clock.
         mark_bytes: `moved_bytes` at that time.
@@ -49,6 +50,7 @@ class Connection(HTTPChannel):  # type: ignore[misc]  # waitress has no types
 
     will_close: bool
     has_asked = False
+    is_ending = False
     rest = b""
     _received_bytes = 0
     _sent_bytes = 0

@@ -47,6 +47,37 @@ def test_no_method_is_handed_on_that_builds_do_not_need(
                 proxy.accept()
 
 
+@pytest.mark.parametrize(
+    ("address", "is_own"),
+    [
+        ("127.0.0.1", True), ("127.8.8.8", True), ("::1", True), ("0.0.0.0", True), ("::", True),
+        ("::ffff:127.0.0.1", True), ("::ffff:0.0.0.0", True), ("169.254.7.7", True),
+        ("fe80::7%1", True), ("224.0.0.1", True), ("ff02::1", True), ("192.0.2.7", False),
+        ("2001:db8::7", False), ("::ffff:192.0.2.7", False),
+    ],
+)  # fmt: skip
+def test_addresses_of_this_machine_are_told_from_others(address: str, is_own: bool) -> None:
+    """However they are spelled."""
+    assert gateway.is_own(address) is is_own
+
+
+@pytest.mark.parametrize("request_", ["CONNECT 127.0.0.1:{0}", "GET http://localhost:{0}/x"])
+def test_no_build_reaches_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, request_: str
+) -> None:
+    for name in ("http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        line = request_.format(server.getsockname()[1])
+        place = tmp_path / "gateway"
+        with gateway.opened(place):
+            refused = ask(place, f"{line} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+        assert refused.startswith(b"HTTP/1.1 403 Forbidden\r\n")
+        server.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            server.accept()
+
+
 @pytest.fixture
 def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[bytes]]:
     """Run a proxy on this machine that the environment names; give the headers that it gets."""

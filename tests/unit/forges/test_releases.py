@@ -68,7 +68,9 @@ def test_a_host_that_is_no_known_forge_is_not_asked() -> None:
         "name its program: `pypi-insiders repos set me/probe forge=gitlab`, or github, or gitea, "
         "also for Forgejo",
     )
-    for url in ("file:///srv/git/me/probe.git", "/srv/git/me/probe.git"):
+    # The latter of a setting of Git, `insteadOf`.
+    for url in ("file:///srv/git/me/probe.git", "/srv/git/me/probe.git", "https://[x/me/probe",
+                "https://[::x]/me/probe", "https://x]/me/probe"):  # fmt: skip
         with pytest.raises(ForgeError, match="is on no forge"):
             forges.forge_of(url, "github", name="me/probe")
 

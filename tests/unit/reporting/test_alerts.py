@@ -137,7 +137,10 @@ def test_what_an_older_version_remembered_is_read(person: Person) -> None:
     }
 
 
-@pytest.mark.parametrize("text", ["{", "[]", "[1]", '{"a": 1}', '[{"trouble": {}}]', "null"])
+@pytest.mark.parametrize(
+    "text",
+    ["{", "[]", "[1]", '{"a": 1}', '[{"trouble": {}}]', "null", '{"a": Infinity}', '{"a": NaN}'],
+)
 def test_a_damaged_memory_is_none(person: Person, text: str) -> None:
     """At worst something is told twice."""
     for path in (person.paths.troubles / "server.json", person.paths.state / "troubles-over.json"):

@@ -48,6 +48,7 @@ def _refusal(call: Callable[..., object], *arguments: object) -> tuple[type, str
     [
         ("squidfunk/mkdocs-material-insiders", "squidfunk/mkdocs-material-insiders"),
         ("a/b.git", "a/b"),
+        ("a/b.git.git", "a/b"),  # as it is read again
         ("A_1/b.c-d", "A_1/b.c-d"),
         ("a/.github", "a/.github"),
         ("group/sub/project.git", "group/sub/project"),
@@ -70,6 +71,14 @@ def test_other_names_are_refused(text: str) -> None:
         f"{text!r} is not a repository of the form NS/PROJ",
         "for example squidfunk/mkdocs-material-insiders; for other hosts than GitHub add --url",
     )
+
+
+@pytest.mark.parametrize("parse", [parse_name, parse_project, parse_specification])
+def test_no_credentials_of_an_address_are_shown(parse: Callable[[str], object]) -> None:
+    """Which was pasted where something else is wanted."""
+    with pytest.raises(UsageError, match=r"'https://host\.example/x'") as refused:
+        parse("https://me:secret@host.example/x")
+    assert "secret" not in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -287,6 +296,24 @@ url = "http://me:secret@h/x"
         "i/j: 'http://h/x' contains a credential, which would be stored in plain text",
         f"edit {path}",
     )
+
+
+def test_a_file_is_read_as_it_is_changed(tmp_path: Path) -> None:
+    """A single carriage return is no line end in TOML, so no command could change this file."""
+    path = tmp_path / "repos.toml"
+    path.write_bytes(b'\r["a/b"]\n')
+    assert _refusal(load, path)[0] == InsidersError
+    path.write_bytes(b'["a/b"]\r\nproject = "b"\r\n')
+    assert load(path) == {"a/b": Repository("a/b", "b")}
+
+
+def test_no_credentials_of_the_name_of_a_table_are_shown(tmp_path: Path) -> None:
+    path = tmp_path / "repos.toml"
+    for text in ('["https://me:secret@h/x"]\ntrunk = "main"\n', '"https://me:secret@h/x" = 1\n'):
+        path.write_text(text)
+        with pytest.raises(InsidersError, match="'https://h/x' is not a repository") as refused:
+            load(path)
+        assert "secret" not in str(refused.value)
 
 
 def test_all_problems_of_one_repository_are_named_at_once(tmp_path: Path) -> None:

@@ -1,13 +1,13 @@
 """What is remembered of each repository between two updates."""
 
-import os
 import tempfile
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import fuzzed
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pypi_insiders.config.paths import Paths, build_logs
@@ -225,7 +225,7 @@ _CHECKS = st.dictionaries(
 )
 
 
-@settings(max_examples=int(os.environ.get("FUZZ_EXAMPLES", "100")), deadline=None)
+@fuzzed(5, usual=100)
 @given(state=_STATES, checks=_CHECKS, trouble=_TEXT)
 def test_what_is_saved_can_always_be_read(
     state: RepositoryState, checks: dict[str, Check], trouble: str

@@ -614,6 +614,26 @@ def test_a_server_with_nothing_to_do_ends_though_somebody_is_connected() -> None
         assert server.process.wait(60) == 0
 
 
+@pytest.mark.parametrize(
+    "request_",
+    [GET, b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n"],
+    ids=("HTTP/1.1", "HTTP/1.0"),
+)
+def test_a_client_that_asks_on_and_on_is_told_of_the_end(request_: bytes) -> None:
+    """Every request is answered; the last answer says that the connection is closed."""
+    with serving() as server, server.connect() as connection:
+        connection.sendall(request_)
+        read_answer(connection)
+        server.process.terminate()
+        answer = b""
+        while b"Connection: close\r\n" not in answer:
+            connection.sendall(request_)
+            answer = read_answer(connection)
+        assert answer.count(b"Connection: ") == 1
+        assert read_all(connection) == b""
+        assert server.process.wait(60) == 0
+
+
 # Who are too many
 
 

@@ -1,0 +1,201 @@
+"""Break one line at a time, and see whether the tests notice. Run by `make mutations`.
+
+In copies of the tree, with copies of its environment. First the tests of the module, then those of
+its package, then the journeys of what the line promises. `mutations.py box publication` tries only
+these; `sandbox.py` only the rules of that file, and `fast` only the fast tests.
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import tomllib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import NamedTuple
+
+ROOT = Path(__file__).resolve().parents[2]
+RULES = Path(__file__).with_suffix(".toml")
+# What is about a module, the quickest first: these are tried before the rest.
+ABOUT = {
+    "repositories/held_names.py": (
+        "unit/repositories/test_held_names", "journeys/test_held_names", "journeys/test_losses",
+    ),
+    "server/web/application.py": (
+        "unit/server/web/test_application", "journeys/test_held_names", "journeys/test_uploads",
+    ),
+    "server/web/held.py": ("journeys/test_held_names", "journeys/test_losses"),
+    "server/web/guard.py": ("unit/server/web/test_guard", "journeys/test_uploads"),
+    "server/web/downloads.py": ("unit/server/web/test_application", "journeys/test_held_names"),
+    "server/web/hook_signatures.py": ("unit/server/web/test_hooks",),
+    "index/directory_scan.py": ("unit/index/test_directory_scan", "unit/index/test_catalog"),
+    "index/scanner.py": ("unit/index/test_catalog", "journeys/test_comparison"),
+    "builder/sandbox.py": ("unit/builder/test_sandbox", "journeys/test_sandbox"),
+    "builder/sandbox_probe.py": ("unit/builder/test_sandbox_probe", "journeys/test_sandbox"),
+    "builder/environments.py": ("unit/builder/test_environments", "journeys/test_environments"),
+    "update/publication.py": (
+        "journeys/test_publishing", "journeys/test_update", "journeys/test_comparison",
+        "journeys/test_released",
+    ),
+    "index/store.py": ("unit/index/test_store", "journeys/test_update"),
+}  # fmt: skip
+# What else may notice.
+JOURNEYS = {
+    "promise": ("comparison", "names_told", "hostile", "sources", "public", "promise"),
+    "box": ("confinement", "secrets", "fairness"),
+    "publication": ("publishing", "update", "comparison", "bounds", "retention", "losses"),
+}
+AT_ONCE = 2
+_COPIED = ("pypi_insiders", "systemd", "tests", ".ci", "Makefile", "pyproject.toml", "README.md",
+           "LICENSE", ".venv")  # fmt: skip
+_TIMEOUT_S = 3600
+FAST, BY_JOURNEYS, UNNOTICED = "fast tests", "journeys", "not noticed"
+_NO_TESTS = 5
+
+
+class Rule(NamedTuple):
+    """One line that is broken."""
+
+    file: str
+    """Below the package."""
+    old: str
+    """Occurs exactly once."""
+    new: str
+
+
+def main() -> None:
+    """Print how each mutation was noticed; exit with 1 if fewer than 95 % were."""
+    words = sys.argv[1:]
+    is_fast = "fast" in words
+    chosen = list(_chosen([word for word in words if word != "fast"]))
+    if wrong := [rule for _, rule in chosen if _count(rule) != 1]:
+        sys.exit("\n".join(f"{rule.file}: {_count(rule)} times: {rule.old!r}" for rule in wrong))
+    waiting: SimpleQueue[tuple[str, Rule]] = SimpleQueue()
+    for item in chosen:
+        waiting.put(item)
+    found = Counter[tuple[str, str]]()
+    workers = [
+        threading.Thread(target=_work, args=(waiting, found, is_fast)) for _ in range(AT_ONCE)
+    ]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    print(f"{'':<14}" + "".join(f"{how:>14}" for how in (FAST, BY_JOURNEYS, UNNOTICED)))
+    for area in JOURNEYS:
+        print(f"{area:<14}" + "".join(f"{found[area, how]:>14}" for how in _WAYS))
+    noticed = sum(count for (_, how), count in found.items() if how != UNNOTICED)
+    print(f"{noticed} of {len(chosen)} noticed")
+    sys.exit(noticed < 0.95 * len(chosen))
+
+
+_WAYS = (FAST, BY_JOURNEYS, UNNOTICED)
+
+
+def _chosen(words: Sequence[str]) -> Iterator[tuple[str, Rule]]:
+    for area, rules in tomllib.loads(RULES.read_text()).items():
+        for rule in (Rule(**item) for item in rules):
+            if not words or area in words or Path(rule.file).name in words:
+                yield area, rule
+
+
+def _count(rule: Rule) -> int:
+    return (ROOT / "pypi_insiders" / rule.file).read_text().count(rule.old)
+
+
+def _work(
+    waiting: "SimpleQueue[tuple[str, Rule]]", found: Counter[tuple[str, str]], is_fast: bool
+) -> None:
+    with _copy() as tree, suppress(Empty):
+        while True:
+            area, rule = waiting.get_nowait()
+            how, by = _try(tree, rule, [it for it in _tests(area, rule) if is_fast <= _is_fast(it)])
+            found[area, how] += 1
+            before, _, _ = (ROOT / "pypi_insiders" / rule.file).read_text().partition(rule.old)
+            at = f"{rule.file}:{before.count(chr(10)) + 1}"
+            print(f"{how:<12} {at} {rule.old.strip()[:60]!r} {by}", flush=True)
+
+
+@contextmanager
+def _copy() -> Iterator[Path]:
+    """Copy the tree and its environment, whose programs run the copy."""
+    with tempfile.TemporaryDirectory(prefix="mutations-") as directory:
+        tree = Path(directory)
+        tree.chmod(0o755)  # the user of a machine of the journeys reads it
+        for name in _COPIED:
+            source = ROOT / name
+            if source.is_dir() and not source.is_symlink():
+                shutil.copytree(source, tree / name, symlinks=True)
+            else:
+                shutil.copy2(source, tree / name, follow_symlinks=False)
+        environment = tree / ".venv"
+        places = (*(environment / "bin").iterdir(), *environment.glob("lib/*/site-packages/*.pth"))
+        for path in places:
+            if path.is_file() and not path.is_symlink():
+                content = path.read_bytes()
+                moved = content.replace(bytes(ROOT), bytes(tree))
+                if moved != content:
+                    path.write_bytes(moved)
+        yield tree
+
+
+def _tests(area: str, rule: Rule) -> Iterator[str]:
+    """Yield the tests that may notice, file by file; each once."""
+    unit = Path("tests/unit", rule.file)
+    own = unit.with_name(f"test_{unit.name}")
+    about = [f"tests/{name}.py" for name in ABOUT.get(rule.file, ())]
+    journeys = [f"tests/journeys/test_{name}.py" for name in JOURNEYS[area]]
+    for test in dict.fromkeys([str(own), *about, str(unit.parent), *journeys]):
+        if (ROOT / test).exists():
+            yield test
+
+
+def _is_fast(test: str) -> bool:
+    return test.startswith("tests/unit/")
+
+
+def _try(tree: Path, rule: Rule, tests: Sequence[str]) -> tuple[str, str]:
+    """Break a line; return how that was noticed, and by which test."""
+    path = tree / "pypi_insiders" / rule.file
+    sound = path.read_text()
+    try:
+        for test in tests:
+            while True:
+                path.write_text(sound.replace(rule.old, rule.new))
+                by = _failing(tree, test)
+                path.write_text(sound)
+                # On a busy machine a test may fail by itself, and some cannot run in a copy.
+                if not by or by in _unfit or not _failing(tree, by):
+                    break
+                _unfit.add(by)
+            if by and by not in _unfit:
+                return FAST if _is_fast(test) else BY_JOURNEYS, by
+        return UNNOTICED, ""
+    finally:
+        path.write_text(sound)
+
+
+_unfit = set[str]()
+
+
+def _failing(tree: Path, test: str) -> str:
+    """Return which test of a file fails, first of all; empty: none."""
+    words = [test, *(f"--deselect={it}" for it in sorted(_unfit) if it != test)]
+    if _is_fast(test):
+        words += ["-m", "not journey"]
+    command = [f"{tree}/.venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", "-p",
+               "no:cacheprovider", f"--basetemp={tree}/tmp", *words]  # fmt: skip
+    done = subprocess.run(command, cwd=tree, capture_output=True, text=True, timeout=_TIMEOUT_S)
+    if done.returncode in (0, _NO_TESTS):
+        return ""
+    failed = re.findall(r"^(?:FAILED|ERROR) (\S.*?)(?: - .*)?$", done.stdout, re.MULTILINE)
+    return failed[0] if failed else test
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,19 @@
+"""reporting.judgement: what is told of what files say."""
+
+from datetime import UTC, datetime
+
+from fixtures import Person
+
+from pypi_insiders.reporting import snapshot
+from pypi_insiders.reporting.judgement import judge
+from pypi_insiders.util.plain_text import one_line
+
+
+def test_no_file_writes_to_the_terminal(person: Person) -> None:
+    """Neither by a message in it nor by a name."""
+    directory = person.paths.distributions
+    directory.mkdir(parents=True)
+    (directory / ".taken-back.json").write_text(r'{"x\u001b[2J\n": {"1.0": "unpublished"}}')
+    problems = judge(snapshot.take(person.paths, datetime.now(UTC))).problems
+    assert [item.line for item in problems] == [one_line(item.line) for item in problems]
+    assert len(problems) == 1
