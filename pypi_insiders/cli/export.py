@@ -35,7 +35,7 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
     that of config.toml.
     """
     # Here, as TAB completes the arguments without it.
-    from pypi_insiders.server.export import export as export_to
+    from pypi_insiders.server.exporting.directory import export as export_to
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")

@@ -60,6 +60,13 @@ class Catalog:
         self._checked_at_s: dict[str, float] = {}
         self._everything: tuple[PublishedFiles | None, tuple[Project, ...]] = None, ()
 
+    def restrict(self, names: Iterable[str]) -> None:
+        """Take no other files into account than these; call this before any other method.
+
+        With a few files of many, nothing is read about all others.
+        """
+        self._scan.restrict(names)
+
     def refresh(self) -> None:
         """List the directory if it has changed since it was listed.
 
