@@ -14,6 +14,7 @@ from obstore import exceptions, store
 
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_text
+from pypi_insiders.util.plain_text import one_line
 
 CREDENTIAL = "pypi-insiders-object-store"
 """The systemd credential with lines `NAME=VALUE`, as in the environment."""
@@ -21,6 +22,7 @@ CREDENTIAL = "pypi-insiders-object-store"
 _BATCH = 1_000
 _RETRIES: "store.RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 _CREDENTIALS_HINT = "check the credentials in the environment, and the policy of the bucket"
+_DENIED = re.compile("40[13]|Access|Auth|Invalid(?:Access|Token)|SignatureDoesNotMatch")
 _SCHEMES = {"s3": ("aws",), "gs": ("google",), "az": ("azure",)}
 
 
@@ -46,9 +48,7 @@ class ObjectStore:
     def __init__(self, url: str, objects: "store.ObjectStore | None" = None) -> None:
         self.url = url
         with self._says():
-            self._objects = objects or store.from_url(
-                url, config=_settings(url), retry_config=_RETRIES
-            )
+            self._objects = objects or _open(url)
 
     def list(self) -> dict[str, Stored]:
         """Return all objects, by key below the prefix.
@@ -92,6 +92,12 @@ class ObjectStore:
             raise _explained(self.url, error) from error
 
 
+def _open(url: str) -> "store.ObjectStore":
+    settings = _settings(url)
+    _check_endpoint(url, settings)
+    return store.from_url(url, config=settings, retry_config=_RETRIES)
+
+
 def _settings(url: str) -> Any:
     """Return the settings of a credential of systemd; the environment is read by the library.
 
@@ -105,25 +111,36 @@ def _settings(url: str) -> Any:
     return {name: value for name, value in found.items() if name.startswith(kind)}
 
 
+def _check_endpoint(url: str, settings: Mapping[str, str]) -> None:
+    """Raise an error for an endpoint that is not a URL, of which the library panics."""
+    environment = {name.lower(): value for name, value in os.environ.items()}
+    for name in ("aws_endpoint_url", "aws_endpoint_url_s3", "aws_endpoint"):
+        value = settings.get(name) or environment.get(name)
+        if url.startswith("s3:") and value and not re.match(r"https?://[^/]", value):
+            raise InsidersError(f"{name.upper()} is not a URL", "set it to https://HOST")
+
+
 def _explained(url: str, error: Exception) -> InsidersError:
-    """Return the error of a request; its text may name the signature of a request, so it is cut."""
-    text = str(error).partition("\n\nDebug source")[0]
+    """Return the error of a request, in one line and without anything of the request itself."""
+    text, failed = str(error).partition("\n\nDebug source")[0], f"cannot export to {url}"
     code = re.search(r"<Code>(\w+)</Code>", text)
     status = re.search(r"status code:? (\d{3}[A-Za-z ]*)", text)
     what = code[1] if code else status[1].strip() if status else ""
-    bucket = url.split("/")[2]
-    if "NoSuchBucket" in text or "ContainerNotFound" in text:
-        return InsidersError(f"cannot export to {url}: there is no bucket {bucket}", "create it")
-    if isinstance(error, exceptions.PermissionDeniedError | exceptions.UnauthenticatedError):
-        what = what or "not authenticated"
-        return InsidersError(f"cannot export to {url}: access denied: {what}", _CREDENTIALS_HINT)
-    if isinstance(error, exceptions.UnknownConfigurationKeyError | ValueError):
-        return InsidersError(f"cannot export to {url}: a setting is invalid", _CREDENTIALS_HINT)
+    if what in ("NoSuchBucket", "ContainerNotFound") or what.startswith("404"):
+        bucket = url.split("/")[2]
+        return InsidersError(f"{failed}: there is no bucket {bucket}", "create it, or name another")
+    # Without credentials, the library asks the machine of a cloud for some.
+    if re.search(r"169\.254\.|/metadata|metadata\.google", text):
+        return InsidersError(f"{failed}: no credentials found", _CREDENTIALS_HINT)
+    denials = (exceptions.PermissionDeniedError, exceptions.UnauthenticatedError)
+    if isinstance(error, denials) or _DENIED.match(what):
+        return InsidersError(f"{failed}: access denied ({what or 'no reason'})", _CREDENTIALS_HINT)
     if what:
-        return InsidersError(f"cannot export to {url}: {what}", "try again")
-    if re.search(r"169\.254\.|metadata", text):
-        return InsidersError(f"cannot export to {url}: no credentials found", _CREDENTIALS_HINT)
-    return InsidersError(
-        f"cannot export to {url}: the object store is unreachable",
-        "check the network, and AWS_ENDPOINT_URL or its like in the environment",
-    )
+        return InsidersError(f"{failed}: {what}", "try again")
+    if "Error performing" in text or "sending request" in text:
+        return InsidersError(
+            f"{failed}: the object store is unreachable",
+            "check the network, and AWS_ENDPOINT_URL or its like in the environment",
+        )
+    reason = one_line(text.partition("\n")[0].rpartition("error: ")[2])
+    return InsidersError(f"{failed}: {reason}", _CREDENTIALS_HINT)
