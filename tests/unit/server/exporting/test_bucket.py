@@ -5,8 +5,9 @@ import re
 import subprocess
 import sys
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import obstore
 import pytest
@@ -37,7 +38,7 @@ class Bucket(ObjectStore):
         self.broken = ""
         self._lock = threading.Lock()
 
-    def put(self, key, content, headers):
+    def put(self, key: str, content: Any, headers: Mapping[str, str]) -> str:
         if key == self.broken:
             raise InsidersError("the network is gone")
         with self._lock:

@@ -1,7 +1,9 @@
 """An export of a large index to a directory: only what has changed is looked at."""
 
+import os
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 import wheels
@@ -16,19 +18,21 @@ from pypi_insiders.util.errors import InsidersError
 
 __all__ = ["dists"]
 
+Results = list[ExportResult | None]
+
 
 @pytest.fixture
-def quick(monkeypatch: pytest.MonkeyPatch) -> list[ExportResult | None]:
+def quick(monkeypatch: pytest.MonkeyPatch) -> Results:
     """Take any index for a large one; what each export of changes returned."""
-    found: list[ExportResult | None] = []
+    found: Results = []
     real = changes.export
 
-    def noted(*arguments):
+    def noted(*arguments: Any) -> ExportResult | None:
         found.append(real(*arguments))
         return found[-1]
 
     monkeypatch.setattr(directory, "COMPARED_AT_ONCE", 0)
-    monkeypatch.setattr(directory.changes, "export", noted)
+    monkeypatch.setattr(changes, "export", noted)
     return found
 
 
@@ -56,13 +60,15 @@ def is_complete(person: Person, target: Path) -> bool:
     return contents(other) == contents(target)
 
 
-def test_nothing_new_is_nothing_written(person, target, quick) -> None:
+def test_nothing_new_is_nothing_written(person: Person, target: Path, quick: Results) -> None:
     assert export(person.paths, target, None) == ExportResult(2, 4, 0, 0, 0)
     assert len(quick) == 1
 
 
 @pytest.mark.parametrize("version", ["1.2", "0.1"])
-def test_a_new_file_of_a_project(person, dists, target, quick, version: str) -> None:
+def test_a_new_file_of_a_project(
+    person: Person, dists: Path, target: Path, quick: Results, version: str
+) -> None:
     """Once more after it, nothing is new."""
     wheels.wheel(dists, "one", version)
     assert export(person.paths, target, None) == ExportResult(2, 5, 1, 0, 4)
@@ -71,7 +77,9 @@ def test_a_new_file_of_a_project(person, dists, target, quick, version: str) -> 
     assert len([result for result in quick if result]) == 2
 
 
-def test_a_release_that_was_unpublished(person, dists, target, quick) -> None:
+def test_a_release_that_was_unpublished(
+    person: Person, dists: Path, target: Path, quick: Results
+) -> None:
     """Its page goes first, and the feed no longer has it."""
     person.run("unpublish", "--yes", "one", "1.0")
     export(person.paths, target, None)
@@ -83,8 +91,8 @@ def test_a_release_that_was_unpublished(person, dists, target, quick) -> None:
     "change",
     ["project", "yank", "all gone", "lost", "rejected", "page", "package", "other", "record"],
 )
-def test_any_other_change_is_a_comparison_of_everything(
-    person, dists, target, quick, change: str
+def test_any_other_change_is_a_comparison_of_everything(  # noqa: C901
+    person: Person, dists: Path, target: Path, quick: Results, change: str
 ) -> None:
     """What is damaged in the export is mended, and what is lost in the index stays."""
     kept = contents(target)
@@ -119,7 +127,7 @@ def test_any_other_change_is_a_comparison_of_everything(
 
 
 def test_after_a_day_or_a_restart_everything_is_compared(
-    person, target, quick, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     """A file that was damaged in place, with its directory as it was, is mended then."""
     damaged = target / "packages/one-1.0.tar.gz"
@@ -134,7 +142,7 @@ def test_after_a_day_or_a_restart_everything_is_compared(
 
 
 def test_a_damaged_file_of_the_index_is_not_spread(
-    person, dists, target, quick, monkeypatch: pytest.MonkeyPatch
+    person: Person, dists: Path, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The old state stays."""
     before = contents(target)
@@ -142,8 +150,6 @@ def test_a_damaged_file_of_the_index_is_not_spread(
     person.run("export", target.with_name("other"))  # it is known by its size and time
     status = new.stat()
     new.write_bytes(bytes(status.st_size))
-    import os
-
     os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(InsidersError, match="one of its files is damaged"):
         export(person.paths, target, None)
@@ -151,7 +157,7 @@ def test_a_damaged_file_of_the_index_is_not_spread(
 
 
 def test_a_small_index_is_compared_each_time(
-    person, target, quick, monkeypatch: pytest.MonkeyPatch
+    person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "COMPARED_AT_ONCE", 5)
     export(person.paths, target, None)
