@@ -63,9 +63,9 @@ class Catalog:
     def restrict(self, names: Iterable[str]) -> None:
         """Take no other files into account than these; call this before any other method.
 
-        With a few files of many, nothing is read about all others.
+        With a cache that lists no entries, nothing is read about all others.
         """
-        self._scan.restrict(names)
+        self._scan.only = tuple(names)
 
     def refresh(self) -> None:
         """List the directory if it has changed since it was listed.

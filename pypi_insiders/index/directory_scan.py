@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,8 +48,8 @@ class DirectoryScan:
         self._cache = cache
         self._scanner = scanner
         self._copies = copies
-        self._only: Sequence[str] | None = None
-        self._remembered: dict[str, Entry] | None = None
+        self.only: tuple[str, ...] | None = None  # set before the first listing
+        self._remembered = cache.entries()
         self._lock = threading.RLock()
         # One lock a file: no file is hashed twice, and requests for other files do not wait.
         self._turns: dict[str, threading.Lock] = {}
@@ -58,10 +58,6 @@ class DirectoryScan:
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
         self._rejected = _RejectedFiles(cache)
-
-    def restrict(self, names: Iterable[str]) -> None:
-        """Take no other files into account than these, before the first listing."""
-        self._only, self._remembered = tuple(names), {}
 
     def refresh(self) -> PublishedFiles:
         """Return the current snapshot; list the directory first if it has changed.
@@ -145,27 +141,19 @@ class DirectoryScan:
     def forget_gone(self) -> None:
         """Drop the files from the cache that the first listing did not contain."""
         with self._lock:
-            gone = _forgettable(
-                (self._remembered or {}).values(), is_guarded=self._copies is not None
-            )
-            self._remembered = {}
-        if gone:
-            self._cache.forget(gone)
+            gone = _forgettable(self._remembered.values(), is_guarded=self._copies is not None)
+            self._remembered.clear()
+        self._cache.forget(gone)
 
     def _scan(self) -> None:
         # Reset until the end of this method: after an exception, the next request scans again.
         self._stamp = None
         try:
-            listed = listing.read(self._directory)
+            listed = listing.read(self._directory, self.only)
         except OSError as error:
             self.news.set()  # for the log
             raise _cannot_read(self._directory, error) from error
         self._load_yanks()
-        if self._remembered is None:
-            self._remembered = self._cache.entries()
-        if self._only is not None:
-            inodes = {name: listed.inodes[name] for name in self._only if name in listed.inodes}
-            listed = listed._replace(inodes=inodes)
         gone, new = listing.diff(self._inodes, listed.inodes)
         for name in gone:
             if name not in listed.inodes:
@@ -209,7 +197,7 @@ class DirectoryScan:
             _log.warning("not served: %s", entry.problem)  # not cached: SQLite takes UTF-8 only
             return ListedFile(name, "", entry)
         # Loaded at once at a start; later one by one, for files of other processes.
-        known = (self._remembered or {}).pop(name, None) or self._cache.entry(name)
+        known = self._remembered.pop(name, None) or self._cache.entry(name)
         if known is not None and known.identity == self._scanner.identity(name):
             if known.problem:
                 self._rejected.entries[name] = known

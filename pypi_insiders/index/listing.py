@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,8 +36,12 @@ def stamp(directory: str) -> Stamp:
     return status.st_ctime_ns, status.st_ino
 
 
-def read(directory: Path) -> Listing:
+def read(directory: Path, only: Iterable[str] | None = None) -> Listing:
     """List a directory.
+
+    Args:
+        directory: the directory.
+        only: the names to be listed; `None`: all.
 
     Raises:
         OSError: it cannot be read.
@@ -46,6 +50,8 @@ def read(directory: Path) -> Listing:
     begun_ns = time.time_ns()
     with os.scandir(directory) as items:
         inodes = {item.name: item.inode() for item in items if not item.name.startswith(".")}
+    if only is not None:
+        inodes = {name: inodes[name] for name in only if name in inodes}
     # Another change within the same tick would not change the stamp. So the listing has none and
     # the next request lists again, for at most one tick.
     is_recent = -_SKEW_NS < begun_ns - before[0] < TICK_NS

@@ -1,11 +1,12 @@
 """Export to a directory only what has changed since the export before."""
 
+import contextlib
 from collections.abc import Iterable
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, listing
-from pypi_insiders.index.metadata_cache import MetadataCache
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import no_release, registry, state
@@ -19,15 +20,20 @@ from pypi_insiders.server.exporting.record import Record
 from pypi_insiders.util.files import remove
 
 
-def export(
-    paths: Paths, directory: Path, cache: MetadataCache, known: Record
-) -> ExportResult | None:
+class _UnlistedCache(MetadataCache):
+    """The metadata cache, of which each entry is read when it is needed."""
+
+    def entries(self) -> dict[str, Entry]:
+        """Return nothing: a catalog reads all entries at its start, for an index of any size."""
+        return {}
+
+
+def export(paths: Paths, directory: Path, known: Record) -> ExportResult | None:
     """Export new and changed files of the projects that were exported before.
 
     Args:
         paths: all paths of the program.
         directory: of the export.
-        cache: the metadata cache.
         known: what was exported before, which is still there.
 
     Returns:
@@ -38,6 +44,13 @@ def export(
         InsidersError: a file is damaged.
         OSError: a file cannot be read or written.
     """
+    with contextlib.closing(_UnlistedCache(paths.record, paths.distributions)) as cache:
+        return _export(paths, directory, cache, known)
+
+
+def _export(
+    paths: Paths, directory: Path, cache: MetadataCache, known: Record
+) -> ExportResult | None:
     stopped = _stopped(paths, known)
     files, gone = _changed(paths, known)
     if stopped is None or files is None or (gone and _are_lost(paths, cache, gone)):

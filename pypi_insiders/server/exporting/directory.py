@@ -42,14 +42,14 @@ def export(
     with (
         locked(paths.locks.exports, on_wait),
         _says(directory),
-        contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache,
     ):
         known = record.load(paths, directory, fallback_url)
         if known is not None and known.count >= COMPARED_AT_ONCE:
-            done = changes.export(paths, directory, cache, known)
+            done = changes.export(paths, directory, known)
             if done is not None:
                 return done
-        return _export_all(paths, directory, fallback_url, cache)
+        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache:
+            return _export_all(paths, directory, fallback_url, cache)
 
 
 def _export_all(
