@@ -41,7 +41,10 @@ COMMANDS = {
         "Print the variables that point pip, uv and PDM to the index.",
     ),
     "exec": ("pypi_insiders.cli.exec:exec_", "Run a command with the index, without systemd."),
-    "export": ("pypi_insiders.cli.export:export", "Write the index to DIR as plain files."),
+    "export": (
+        "pypi_insiders.cli.export:export",
+        "Write the index to DIR, or to a bucket, as plain files.",
+    ),
     "doctor": ("pypi_insiders.cli.doctor:doctor", "Check for common problems."),
     "notify": ("pypi_insiders.cli.notify:notify", "Send failure and recovery notifications."),
     "released": (

@@ -1,5 +1,6 @@
 """`pypi-insiders export`."""
 
+from functools import partial
 from pathlib import Path
 
 import click
@@ -14,12 +15,7 @@ from pypi_insiders.util.formatting import counted
 
 
 @click.command(cls=CommonCommand)
-@click.argument(
-    "directory",
-    metavar="DIR",
-    type=click.Path(path_type=Path),
-    shell_complete=completers.directories,
-)
+@click.argument("target", metavar="DIR|URL", shell_complete=completers.directories)
 @click.option(
     "--fallback-url",
     metavar="URL",
@@ -27,18 +23,26 @@ from pypi_insiders.util.formatting import counted
     help="Index for projects that are not served here.",
 )
 @click.option("--no-fallback", is_flag=True, help="Answer 404 for such projects.")
-def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None:
-    """Write the index to DIR as plain files.
+def export(target: str, fallback_url: str | None, no_fallback: bool) -> None:
+    """Write the index to DIR, or to a bucket, as plain files.
 
     Any web server, object store or CDN can serve them. DIR also gets an nginx.conf for nginx. Only
     changed files are written, so run it again after each update. The fallback index is by default
     that of config.toml.
+
+    URL is s3://BUCKET/PREFIX, or with gs or az. The credentials are those of the environment.
     """
     # Here, as TAB completes the arguments without it.
-    from pypi_insiders.server.export import export as export_to
+    from pypi_insiders.server.exporting import bucket, directory
 
     if no_fallback and fallback_url is not None:
         raise UsageError("--fallback-url and --no-fallback exclude each other", "give one of them")
+    is_bucket = bucket.is_url(target)
+    if is_bucket and (no_fallback or fallback_url is not None):
+        raise UsageError(
+            "--fallback-url and --no-fallback are for nginx.conf, which only DIR gets",
+            "let the web server or CDN redirect unknown projects",
+        )
     paths = default_paths()
     settings = load_settings(paths.settings).server
     if fallback_url is None:
@@ -48,15 +52,14 @@ def export(directory: Path, fallback_url: str | None, no_fallback: bool) -> None
         fallback_url = None
     if settings.auth:
         warn("the exported files have no passwords: the web server must ask for them")
-    done = export_to(
-        paths,
-        directory,
-        fallback_url,
-        on_wait=lambda: note("another export is running; waiting for it to end"),
-    )
+    on_wait = partial(note, "another export is running; waiting for it to end")
+    if is_bucket:
+        done = bucket.export(paths, target, on_wait)
+    else:
+        done = directory.export(paths, Path(target), fallback_url, on_wait)
     if done.new or done.removed:
         change = f"{done.new} new, {done.removed} removed"
     else:
         change = f"{counted(done.pages, 'page')} changed" if done.pages else "nothing changed"
     held = f"{counted(done.projects, 'project')}, {counted(done.files, 'file')}"
-    report(f"exported {held} to {directory} ({change})")
+    report(f"exported {held} to {target} ({change})")

@@ -3,15 +3,16 @@
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from hashlib import sha256
 from io import FileIO
 from pathlib import Path
 from typing import NoReturn
 
 from pypi_insiders.index import file_contents
-from pypi_insiders.index.directory_scan import LOOK_AGAIN_AFTER_S, DirectoryScan
+from pypi_insiders.index.directory_scan import DirectoryScan
 from pypi_insiders.index.distribution import DistributionError
+from pypi_insiders.index.keeping_up import keep_up
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.published import ListedFile, Project, PublishedFiles
 from pypi_insiders.index.scanner import FileScanner, Origins
@@ -38,9 +39,9 @@ class Catalog:
         directory: the distributions directory.
         cache: the metadata of its files.
         origins: returns the origins of files that the cache has lost.
-        learn: called with all projects of the directory whenever it has changed.
         copies: the directory of the state, with copies of the lists of releases and the hashes of
             published files; `None`: there is no state.
+        only: the files to take into account; `None`: all.
     """
 
     def __init__(
@@ -48,15 +49,14 @@ class Catalog:
         directory: Path,
         cache: MetadataCache,
         origins: Origins = dict,
-        learn: Callable[[Iterable[str]], None] = lambda _projects: None,
         copies: Path | None = None,
+        only: Collection[str] | None = None,
     ) -> None:
         self.directory = directory
         self._path = str(directory)  # str(Path) was a fifth of the cost of opening a file
         self._cache = cache
-        self._learn = learn
         scanner = FileScanner(directory, cache, origins, is_guarded=copies is not None)
-        self._scan = DirectoryScan(directory, cache, scanner, copies)
+        self._scan = DirectoryScan(directory, cache, scanner, copies, only)
         self._checked_at_s: dict[str, float] = {}
         self._everything: tuple[PublishedFiles | None, tuple[Project, ...]] = None, ()
 
@@ -187,35 +187,13 @@ class Catalog:
         except InsidersError as error:
             return error.message
 
-    def keep_up(self) -> NoReturn:
-        """Examine new files until the process ends; run this in a thread of its own."""
-        scan, is_first, problem = self._scan, True, ""
-        while True:
-            # Before the refresh, so that news during it is not lost.
-            scan.news.clear()
-            try:
-                scan.refresh()
-            except InsidersError as error:
-                # Once for each error, not every ten seconds for days.
-                if error.message != problem:
-                    problem = error.message
-                    _log.error("%s; nothing is served until this is fixed", problem)
-                scan.news.clear()
-                scan.news.wait(LOOK_AGAIN_AFTER_S)
-                continue
-            if problem:
-                problem = ""
-                _log.info("%s is readable again", self._path)
-            if is_first:
-                is_first = False
-                # Only after a successful listing: with a disk that is not mounted yet, the whole
-                # cache would be dropped.
-                scan.forget_gone()
-            self._learn(scan.published.groups)
-            while scan.examine_next():
-                pass
-            if not scan.news.wait(scan.pause_s):
-                scan.look_again()
+    def keep_up(self, learn: Callable[[Iterable[str]], None] = lambda _projects: None) -> NoReturn:
+        """Examine new files until the process ends; run this in a thread of its own.
+
+        Args:
+            learn: called with all projects of the directory whenever it has changed.
+        """
+        keep_up(self._scan, learn)
 
     def _check(self, project: str) -> None:
         """Compare the files of a project with their entries, at most once a second."""

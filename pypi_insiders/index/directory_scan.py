@@ -4,7 +4,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -36,18 +36,23 @@ class DirectoryScan:
         cache: the metadata of its files.
         scanner: examines files.
         copies: the directory of the state, with a copy of the list of yanks; `None`: no copy.
+        only: the names to be listed; `None`: all.
     """
 
     def __init__(
-        self, directory: Path, cache: MetadataCache, scanner: FileScanner, copies: Path | None
+        self,
+        directory: Path,
+        cache: MetadataCache,
+        scanner: FileScanner,
+        copies: Path | None,
+        only: Collection[str] | None,
     ) -> None:
         self.published = PublishedFiles()
         self.news = threading.Event()
         """Set when there is a file to examine or an error to log."""
-        self._directory = directory
-        self._path = str(directory)
+        self.directory, self._path = directory, str(directory)
         self._scanner = scanner
-        self._copies = copies
+        self._copies, self._only = copies, only
         self._recorded = _RecordedFiles(cache)
         self._lock = threading.RLock()
         # One lock a file: no file is hashed twice, and requests for other files do not wait.
@@ -67,7 +72,7 @@ class DirectoryScan:
             stamp = listing.stamp(self._path)
         except OSError as error:
             self.news.set()  # for the log
-            raise _cannot_read(self._directory, error) from error
+            raise _cannot_read(self.directory, error) from error
         if stamp != self._stamp or self._unsettled:
             with self._lock:
                 if stamp != self._stamp:
@@ -151,10 +156,10 @@ class DirectoryScan:
         # Reset until the end of this method: after an exception, the next request scans again.
         self._stamp = None
         try:
-            found = listing.compare(self._directory, self.published.files)
+            found = listing.compare(self.directory, self.published.files, self._only)
         except OSError as error:
             self.news.set()  # for the log
-            raise _cannot_read(self._directory, error) from error
+            raise _cannot_read(self.directory, error) from error
         self._load_yanks()
         for name in found.gone:
             self._rejected.entries.pop(name, None)
@@ -166,7 +171,7 @@ class DirectoryScan:
 
     def _load_yanks(self) -> None:
         try:
-            loaded = yanks.load(self._directory, self._copies)
+            loaded = yanks.load(self.directory, self._copies)
         except InsidersError as error:
             # Fail closed: after a start nothing is known of yanks, and a yanked release must not
             # be offered as a good one.
@@ -179,12 +184,7 @@ class DirectoryScan:
             self.published = replace(self.published, yanked=loaded, pages={})
 
     def _replace(self, gone: Iterable[str], new: Mapping[str, int]) -> None:
-        """Replace the snapshot by one without the files that are gone and with the new files.
-
-        Args:
-            gone: file names.
-            new: file name to inode.
-        """
+        """Replace the snapshot by one without some file names, and with those of new inodes."""
         for name in gone:
             file = self.published.files[name]
             self._pending.pop(file, None)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol
 
@@ -46,12 +46,19 @@ def stamp(directory: str) -> Stamp:
     return status.st_ctime_ns, status.st_ino
 
 
-def compare(directory: Path, before: Mapping[str, HasInode]) -> Changes:
+def compare(
+    directory: Path, before: Mapping[str, HasInode], only: Collection[str] | None = None
+) -> Changes:
     """List a directory again.
 
     Args:
         directory: the directory.
         before: the files of the earlier listing, by name.
+        only: the names to be listed; `None`: all.
+
+    Args:
+        directory: the directory.
+        only: the names to be listed; `None`: all.
 
     Raises:
         OSError: it cannot be read.
@@ -69,7 +76,7 @@ def compare(directory: Path, before: Mapping[str, HasInode]) -> Changes:
             file = known(name)
             if file is not None and file.inode == item.inode():
                 kept += 1
-            elif name[0] != ".":
+            elif name[0] != "." and (only is None or name in only):
                 new[name] = item.inode()
     gone: list[str] = []
     if kept + sum(name in before for name in new) < len(before):

@@ -23,6 +23,7 @@ from pypi_insiders.repositories import (
     no_release,
     public_versions,
     recovery,
+    removals,
     running,
     sandbox_state,
     state,
@@ -214,7 +215,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         elsewhere=seen.elsewhere if seen else None,
         standings=standings,
         closed=_closed(paths.distributions, paths.state),
-        removed=frozenset(state.load_removed(paths.state)),
+        removed=frozenset(removals.load(paths.state)),
         held=names.repositories,
         remotes={
             name: known.remote

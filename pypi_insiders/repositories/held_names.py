@@ -5,7 +5,6 @@ but private, an installer would get a public project instead.
 """
 
 import contextlib
-import json
 import logging
 import threading
 import time
@@ -13,16 +12,21 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from pypi_insiders.config.paths import Paths, held_names_copies
+from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import registry, releases, salvaged_names, state
+from pypi_insiders.repositories import (
+    held_name_files,
+    registry,
+    releases,
+    removals,
+    salvaged_names,
+    state,
+)
 from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
-from pypi_insiders.util.json_fields import written
-from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.files import is_there, list_names, locked
 
 _log = logging.getLogger(__name__)
 
@@ -76,7 +80,7 @@ def load(paths: Paths, records: Records | None = None) -> Names:
         records: for a caller that has read them (default: they are read).
     """
     records = records or read_records(paths)
-    remembered, lost = _remembered(paths)
+    remembered, lost = held_name_files.load(paths)
     # Always all sources: an incomplete list cannot be told from a complete one.
     found: dict[str, str | None] = {**_recorded(paths, records), **(remembered or {})}
     watched: dict[str, Repository] = {}
@@ -119,7 +123,7 @@ def _nameless(
     """Return the error about known repositories whose project names are lost; `None`: none is."""
     named = {name.casefold() for name in found.values() if name}
     # A removed repository is missing from the list on purpose.
-    named |= state.load_removed(paths.state)
+    named |= removals.load(paths.state)
     left = [
         (name, known)
         for name, known in records.states
@@ -134,37 +138,6 @@ def _nameless(
         f"project name of {names} lost: {why}, and {names} was not removed",
         f"restore the file, or {adds}, or `pypi-insiders repos remove {names.replace(',', '')}`",
     )
-
-
-def _remembered(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersError | None]:
-    """Read the held names from all three files.
-
-    Returns:
-        The names, `None` without a readable file; and the error of an unreadable one.
-    """
-    found: dict[str, str | None] | None = None
-    lost = None
-    # The union of all files: a name too many costs an error message, a missing one installs a
-    # public project.
-    for path in (*held_names_copies(paths), paths.held_names):
-        try:
-            names = recall(path, _understand)
-        except InsidersError as error:
-            _log.warning("%s", error.message)
-            lost = error
-        else:
-            if names is not None:
-                found = (found or {}) | names
-    return found, lost
-
-
-def _understand(text: str) -> dict[str, str | None]:
-    content = json.loads(text)
-    if not isinstance(content, dict):
-        raise TypeError("it is not a JSON object")
-    if not all(isinstance(value, str | None) for value in content.values()):
-        raise TypeError("a repository is not a string")
-    return content
 
 
 def with_removed(
@@ -242,7 +215,7 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> Names:
         if found.error is not None:
             # A list without the lost names would look complete.
             return found
-        _save_all(paths, dict(found.repositories), in_state_only=in_state_only)
+        held_name_files.save_changed(paths, dict(found.repositories), in_state_only=in_state_only)
     return found
 
 
@@ -257,11 +230,9 @@ def hold(paths: Paths, names: Mapping[str, str]) -> None:
         InsidersError: the list cannot be written; the old one stays.
     """
     with locked(paths.locks.held_names):
-        before = _remembered(paths)[0] or {}
+        before = held_name_files.load(paths)[0] or {}
         if new := {project: name for project, name in names.items() if project not in before}:
-            # The copies first: a server watches the main file, and then reads all of them.
-            _save_copies(paths, {**before, **new})
-            _save(paths.held_names, {**before, **new})
+            held_name_files.save(paths, {**before, **new})
 
 
 def release(paths: Paths, names: Iterable[str]) -> list[str]:
@@ -279,49 +250,16 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
     """
     with locked(paths.locks.held_names):
         records = read_records(paths)
-        before = {**_recorded(paths, records), **(_remembered(paths)[0] or {})}
+        before = {**_recorded(paths, records), **(held_name_files.load(paths)[0] or {})}
         listed = registry.load(paths.repositories).values()
         watched = {name for _, name in _projects(listed, records.states)}
         gone = sorted(before.keys() & set(names) - watched - set(records.projects))
         if gone:
-            # Each of these files alone would hold the names again. The main file last: a server
-            # watches it.
+            # Each of these files alone would hold the names again.
             releases.give_up(paths, set(gone))
             left = {name: value for name, value in before.items() if name not in gone}
-            _save_copies(paths, left)
-            _save(paths.held_names, left)
+            held_name_files.save(paths, left)
     return gone
-
-
-def _recalled(path: Path) -> dict[str, str | None] | None:
-    with contextlib.suppress(InsidersError):
-        return recall(path, _understand)
-    return None
-
-
-def _save_all(paths: Paths, names: dict[str, str | None], *, in_state_only: bool) -> None:
-    # Not written if unchanged: a server reads the list again whenever its time changes.
-    if names != _recalled(paths.held_names):
-        _save(paths.held_names, names)
-    for path in held_names_copies(paths):
-        if not (in_state_only and path.parent == paths.distributions):
-            _save_copy(paths, path, names)
-
-
-def _save_copies(paths: Paths, names: Mapping[str, str | None]) -> None:
-    for path in held_names_copies(paths):
-        _save_copy(paths, path, names)
-
-
-def _save_copy(paths: Paths, path: Path, names: Mapping[str, str | None]) -> None:
-    # Never creates a missing distributions directory, which would hide its loss.
-    is_possible = path.parent != paths.distributions or is_there(paths.distributions)
-    if is_possible and names != (_recalled(path) or {}):
-        _save(path, names)
-
-
-def _save(path: Path, names: Mapping[str, str | None]) -> None:
-    write_atomic(path, written(dict(sorted(names.items())), indent=1))
 
 
 class HeldNames:
@@ -391,7 +329,9 @@ class HeldNames:
         """Add names to the files, and to memory without reading all files again."""
         with locked(self.paths.locks.held_names):
             before = self._stamp()
-            _save_all(self.paths, new | (_remembered(self.paths)[0] or {}), in_state_only=True)
+            held_name_files.save_changed(
+                self.paths, new | (held_name_files.load(self.paths)[0] or {}), in_state_only=True
+            )
             after = self._stamp()
         # Otherwise another process has changed a file, and the next request reads all of them.
         if before == self._seen and before[0] == after[0]:

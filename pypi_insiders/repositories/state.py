@@ -4,7 +4,7 @@ import json
 import logging
 import os
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,8 +34,6 @@ heads of branches are built too, which an older version would take for deleted t
 _NO_LIST = (1, 2)
 _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
-# Without it, a repository that a user removed looks like one that `repos.toml` has lost.
-_REMOVED = "removed.json"
 
 
 @dataclass(frozen=True)
@@ -366,32 +364,6 @@ def save_verified(directory: Path, at_s: int) -> None:
         InsidersError: the file cannot be written; the old one stays.
     """
     write_atomic(directory / _VERIFIED, written(_Verified(at_s)._asdict()))
-
-
-def load_removed(directory: Path) -> set[str]:
-    """Read the repositories that were removed with `repos remove`, in lower case."""
-    try:
-        return recall(directory / _REMOVED, _understand_removed) or set()
-    except InsidersError as error:
-        _log.warning("%s", error.message)
-        return set()
-
-
-def _understand_removed(text: str) -> set[str]:
-    return set(shaped(_Removed, json.loads(text)).removed)
-
-
-def save_removed(directory: Path, names: Iterable[str]) -> None:
-    """Write the repositories that were removed with `repos remove`.
-
-    Raises:
-        InsidersError: the file cannot be written; the old one stays.
-    """
-    write_atomic(directory / _REMOVED, written(_Removed(sorted(names))._asdict()))
-
-
-class _Removed(NamedTuple):
-    removed: list[str]
 
 
 class _Verified(NamedTuple):

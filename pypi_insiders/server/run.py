@@ -83,7 +83,6 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         directory,
         cache,
         lambda: state.origins(paths.state),
-        names.learn,
         paths.state if watching else None,
     )
     if must_read:
@@ -98,7 +97,9 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     take_hook, max_hook_bytes = _hooks(paths) if settings.hooks else (None, 0)
     max_body_bytes = max(max_body_bytes, max_hook_bytes)
     # A daemon thread: it waits for files for ever, and must not delay the exit.
-    threading.Thread(target=catalog.keep_up, name="catalog", daemon=True).start()
+    threading.Thread(
+        target=catalog.keep_up, args=(names.learn,), name="catalog", daemon=True
+    ).start()
     held = Held(catalog, names, waiters)
 
     def make(settings: ServerSettings, guard: RequestGuard) -> WSGIApplication:

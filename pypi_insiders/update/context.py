@@ -20,6 +20,7 @@ from pypi_insiders.repositories import (
     ownership,
     registry,
     releases,
+    removals,
     running,
     state,
 )
@@ -159,9 +160,9 @@ def _sweep(paths: Paths) -> None:
 def _unmark(paths: Paths, watched: Mapping[str, Repository]) -> None:
     # A repository that is watched again would otherwise not be reported when it disappears from
     # repos.toml without `repos remove`.
-    removed = state.load_removed(paths.state)
+    removed = removals.load(paths.state)
     if again := removed & {name.casefold() for name in watched}:
-        state.save_removed(paths.state, removed - again)
+        removals.save(paths.state, removed - again)
 
 
 def _is_verification_due(paths: Paths, settings: Settings, now_s: int) -> bool:

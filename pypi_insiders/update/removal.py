@@ -13,6 +13,7 @@ from pypi_insiders.repositories import (
     lookup,
     registry,
     releases,
+    removals,
     running,
     state,
     unpublish,
@@ -52,8 +53,8 @@ def stop_watching(paths: Paths, names: Iterable[str]) -> list[Removed]:
             watched.pop(item.name, None)
         # In this order, so that a repository that is recorded as removed really is.
         registry.save(paths.repositories, watched.values())
-        removed = state.load_removed(paths.state)
-        state.save_removed(paths.state, {*removed, *(item.name.casefold() for item in gone)})
+        removed = removals.load(paths.state)
+        removals.save(paths.state, {*removed, *(item.name.casefold() for item in gone)})
     return gone
 
 
@@ -100,7 +101,7 @@ def unlisted(paths: Paths, watched: Collection[str]) -> list[str]:
     # An empty list was probably lost, or emptied by an accident; a shorter one was edited.
     if watched:
         return []
-    removed = state.load_removed(paths.state)
+    removed = removals.load(paths.state)
     known = (name for name, found in state.everything(paths.state) if found.builds)
     return [name for name in known if name.casefold() not in removed]
 

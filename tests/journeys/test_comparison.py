@@ -20,7 +20,14 @@ from pypi_insiders.index import yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.reporting import alerts
-from pypi_insiders.repositories import comparison, held_names, public_versions, releases, state
+from pypi_insiders.repositories import (
+    comparison,
+    held_names,
+    public_versions,
+    releases,
+    removals,
+    state,
+)
 from pypi_insiders.repositories.comparison import Kind
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import sha256, write_atomic
@@ -507,7 +514,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
         "taken-back.json": lambda: TAKEN_BACK.load(paths.distributions, paths.state),
         "verified.json": lambda: state.load_verified(paths.state),
         "public.json": lambda: public_versions.load(paths.state),
-        "removed.json": lambda: state.load_removed(paths.state),
+        "removed.json": lambda: removals.load(paths.state),
         "troubles-over.json": lambda: alerts.load(paths),
         "server.json": lambda: alerts.load(paths),
         "held.json": lambda: held_names.load(paths),

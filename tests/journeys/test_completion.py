@@ -239,7 +239,7 @@ def test_fish_shows_whole_descriptions(filled: Person) -> None:
     assert done.stdout.splitlines() == [
         "env\tPrint the variables that point pip, uv and PDM to the index.",
         "exec\tRun a command with the index, without systemd.",
-        "export\tWrite the index to DIR as plain files.",
+        "export\tWrite the index to DIR, or to a bucket, as plain files.",
         "enable\tStart the watcher now, with an update, and at every login.",
     ]
 

@@ -17,7 +17,7 @@ from exports import PAGES, dists, export, get, live
 from fixtures import COMMAND, Person, need, unavailable
 
 from pypi_insiders.index import yanks
-from pypi_insiders.server.export import export as export_here
+from pypi_insiders.server.exporting.directory import export as export_here
 from pypi_insiders.util.files import locked
 
 __all__ = ["dists"]

@@ -43,10 +43,12 @@ from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import (
     held_names,
     imported,
+    lookup,
     new_releases,
     pasted,
     public_versions,
     registry,
+    removals,
     repository,
     running,
     sandbox_state,
@@ -168,7 +170,7 @@ def test_no_name_or_address_does_harm(text: str, kind: str | None) -> None:
         found = pasted.parse(text)
         assert found is None or pasted.is_same(found.url, found.url)
     with refused(may_show=text not in _ADDRESSES):
-        item = registry.specified({}, text)
+        item = lookup.specified({}, text)
         assert item.name == repository.parse_name(item.name)
         assert item.remote == repository.parse_url(item.remote)
     with refused(may_show=text not in _ADDRESSES):
@@ -306,7 +308,7 @@ def _furnish(person: Person) -> dict[Path, bytes]:
     check = Check(now_s, None, ["an error"], ["a warning"], now_s, {"an error": "mend"})
     state.save_checks(paths.state, {"me/probe": check})
     state.save_verified(paths.state, now_s)
-    state.save_removed(paths.state, ["me/gone"])
+    removals.save(paths.state, ["me/gone"])
     held_names.sync(paths)
     yanks.save(paths.distributions, {"probe": {"1.0": "a reason"}}, paths.state)
     TAKEN_BACK.save(paths.distributions, {"probe": {"0.5": "unpublished"}}, paths.state)

@@ -11,7 +11,7 @@ from entries import ENTRY
 from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index import yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import held_names, state
+from pypi_insiders.repositories import held_names, removals, state
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.state import RepositoryState
 
@@ -156,7 +156,7 @@ def test_an_error_that_has_ended_is_not_kept(paths: Paths, monkeypatch: pytest.M
     error = names.current().error
     assert error is not None
     assert error.message.startswith("project name of me/lost lost: ")
-    state.save_removed(paths.state, {"me/lost"})
+    removals.save(paths.state, {"me/lost"})
     assert names.current().error is None
 
 

@@ -1,0 +1,130 @@
+"""Export to a directory only what has changed since the export before."""
+
+import contextlib
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.index import distribution, listing
+from pypi_insiders.index.metadata_cache import Entry, MetadataCache, T
+from pypi_insiders.index.published import Project
+from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.repositories import no_release, registry, state
+from pypi_insiders.repositories.comparison import Comparison
+from pypi_insiders.repositories.held_names import Names
+from pypi_insiders.repositories.no_release import NoRelease
+from pypi_insiders.repositories.state import Build
+from pypi_insiders.server.exporting import contents, packages, record, tree
+from pypi_insiders.server.exporting.contents import METADATA, ExportResult
+from pypi_insiders.server.exporting.record import Record
+from pypi_insiders.util.files import remove
+
+
+class _UnlistedCache(MetadataCache):
+    """The metadata cache, of which each entry is read when it is needed."""
+
+    def converted(self, convert: Callable[[Entry], T]) -> dict[str, T]:  # noqa: ARG002
+        """Return nothing: a catalog reads all entries at its start, for an index of any size."""
+        return {}
+
+
+def export(paths: Paths, directory: Path, known: Record) -> ExportResult | None:
+    """Export new and changed files of the projects that were exported before.
+
+    Args:
+        paths: all paths of the program.
+        directory: of the export.
+        known: what was exported before, which is still there.
+
+    Returns:
+        The numbers of the export; `None`: there is another change, so everything must be compared.
+        Nothing was written then.
+
+    Raises:
+        InsidersError: a file is damaged.
+        OSError: a file cannot be read or written.
+    """
+    with contextlib.closing(_UnlistedCache(paths.record, paths.distributions)) as cache:
+        return _export(paths, directory, cache, known)
+
+
+def _export(
+    paths: Paths, directory: Path, cache: MetadataCache, known: Record
+) -> ExportResult | None:
+    stopped = _stopped(paths, known)
+    files, gone = _changed(paths, known)
+    if stopped is None or files is None or (gone and _are_lost(paths, cache, gone)):
+        return None
+    of_feed = {name for name, _ in known.recent} - files.keys()
+    only = {name for project in files for name in files[project]}
+    only.update(name for project in of_feed for name in known.projects[project])
+    catalog = contents.open_catalog(paths, cache, only)
+    found = [project for name in sorted({*files, *of_feed}) if (project := catalog.project(name))]
+    # A project without any file, or with a rejected one, may also be a damaged one.
+    expected = {**{name: list(known.projects[name]) for name in of_feed}, **files}
+    if {project.name: len(project.files) for project in found} != {
+        name: len(names) for name, names in expected.items()
+    }:
+        return None
+    builds = _builds(paths, found)
+    recent = contents.recent_releases(found, builds)
+    releases = {(project.name, version) for project in found for version in project.versions}
+    # Another project may have a newer release than those that are left.
+    if not {(name, version) for name, version in known.recent} <= releases:
+        return None
+    changed, new = packages.copy(catalog, sorted(files), directory)
+    pages = [page for project in changed for page in contents.pages_of(project)]
+    pages += [page for missing in stopped for page in contents.stop_pages(missing)]
+    if changed:
+        pages += contents.feed_pages(changed, contents.named(found, recent), builds)
+    written = tree.write_all(directory, pages)
+    for name in gone:
+        remove(directory / "packages" / name)
+        remove(directory / "packages" / f"{name}{METADATA}")
+    for project in changed:
+        known.projects[project.name] = {entry.name: entry.identity.inode for entry in project.files}
+    known.recent = recent
+    if pages:
+        record.update(known, paths, directory, [path for path, _ in pages])
+    return ExportResult(len(known.projects), known.count, len(new), len(gone), written)
+
+
+def _changed(paths: Paths, known: Record) -> tuple[dict[str, list[str]] | None, list[str]]:
+    """Return the projects with other files, with all their files, and the files that are gone.
+
+    `None`: not only files of exported projects have changed.
+    """
+    found = listing.compare(paths.distributions, known.files)
+    files: dict[str, list[str]] = {}
+    for name in (*found.gone, *found.new):
+        projects = distribution.projects_of(name)
+        if len(projects) != 1 or not projects <= known.projects.keys():
+            return None, []
+        files |= {project: [] for project in projects}
+    new = [(next(iter(distribution.projects_of(name))), name) for name in found.new]
+    for project in files:
+        names = {*known.projects[project], *(name for of, name in new if of == project)}
+        files[project] = sorted(names.difference(found.gone))
+    return files, found.gone
+
+
+def _are_lost(paths: Paths, cache: MetadataCache, gone: Iterable[str]) -> bool:
+    """Return whether files are missing that were not taken back."""
+    entries = {name: entry for name in gone if (entry := cache.entry(name))}
+    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
+    return bool(Comparison(paths.distributions, entries, taken_back).of_others(()))
+
+
+def _stopped(paths: Paths, known: Record) -> list[NoRelease] | None:
+    """Return why held names have no release; `None`: one of them is not held any more."""
+    if not known.stopped:
+        return []
+    names = Names(known.held, registry.load(paths.repositories))
+    found = [no_release.find(paths, names, name, None) for name in known.stopped]
+    return None if None in found else [missing for missing in found if missing]
+
+
+def _builds(paths: Paths, projects: Iterable[Project]) -> list[Build]:
+    entries = [entry for project in projects for entry in project.files]
+    names = {entry.origin.repository for entry in entries if entry.origin}
+    return [build for name in sorted(names) for build in state.load(paths.state, name).builds]

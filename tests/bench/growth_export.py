@@ -1,0 +1,77 @@
+"""Measure what another export costs when one file is new. Part of `make bench growth`."""
+
+import statistics
+import time
+from collections import defaultdict
+from pathlib import Path
+
+import wheels
+from bench_tools import COMMAND, Argv, Goal, cost, home_environment, run
+from fixtures import Person
+from growth import file_counts, row_with_goal
+
+from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.state import Build, Check, RepositoryState
+from pypi_insiders.util.files import sha256
+
+AT = 50_000
+ROUNDS = 5
+VERSIONS = 50
+NEW = "proj-0"
+GOAL_S = Goal(0.5)
+
+
+def measure(directory: Path) -> None:
+    """Export indexes of all sizes, and once more after each of some new files."""
+    new_s: dict[int, float] = {}
+    same_s: dict[int, float] = {}
+    for count in file_counts():
+        person = Person(directory / str(count))
+        _furnish(person, count)
+        environment = home_environment(person.home)
+        argv: Argv = (COMMAND, "export", person.home / "web")
+        run(*argv, env=environment)
+        same_s[count] = statistics.median(cost(argv, environment)[0] for _ in range(ROUNDS))
+        measured = []
+        for number in range(ROUNDS):
+            _publish(person, number)
+            measured.append(cost(argv, environment)[0])
+        new_s[count] = statistics.median(measured)
+    row_with_goal("export again, one file new, processor", "s", new_s, AT, GOAL_S)
+    row_with_goal("export again, nothing new, processor", "s", same_s, AT, GOAL_S)
+
+
+def _furnish(person: Person, count: int) -> None:
+    """Make an index of wheels, with the state of the repositories that they were built from."""
+    paths, new = person.paths, person.home / "new"
+    builds = defaultdict(list)
+    for number in range(count):
+        project = f"proj-{number // VERSIONS}"
+        builds[project].append(_build(paths.distributions, project, number % VERSIONS))
+    for number in range(ROUNDS):
+        _build(new, NEW, VERSIONS + number)
+    watched = [Repository(f"sponsor/{name}", name) for name in builds]
+    paths.repositories.parent.mkdir(parents=True)
+    registry.save(paths.repositories, watched)
+    for item in watched:
+        known = RepositoryState(item.project, builds[item.project or ""], item.remote)
+        state.save(paths.state, item.name, known)
+    state.save_checks(paths.state, {item.name: Check(int(time.time())) for item in watched})
+
+
+def _build(directory: Path, project: str, number: int) -> Build:
+    version = f"{number + 1}.0"
+    path = wheels.wheel(directory, project, version)
+    return Build(f"v{version}", "0" * 40, version, int(time.time()), {path.name: sha256(path)})
+
+
+def _publish(person: Person, number: int) -> None:
+    """Publish one of the new wheels, as an update does."""
+    paths, version = person.paths, f"{VERSIONS + number + 1}.0"
+    (path,) = (person.home / "new").glob(f"*-{version}-*")
+    path = path.rename(paths.distributions / path.name)
+    known = state.load(paths.state, f"sponsor/{NEW}")
+    files = {path.name: sha256(path)}
+    known.builds.append(Build(f"v{version}", "0" * 40, version, int(time.time()), files))
+    state.save(paths.state, f"sponsor/{NEW}", known)

@@ -1,0 +1,164 @@
+"""An export of a large index to a directory: only what has changed is looked at."""
+
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import wheels
+from exports import dists
+from fixtures import Person
+
+from pypi_insiders.index import yanks
+from pypi_insiders.server.exporting import changes, directory, record
+from pypi_insiders.server.exporting.contents import ExportResult
+from pypi_insiders.server.exporting.directory import export
+from pypi_insiders.util.errors import InsidersError
+
+__all__ = ["dists"]
+
+Results = list[ExportResult | None]
+
+
+@pytest.fixture
+def quick(monkeypatch: pytest.MonkeyPatch) -> Results:
+    """Take any index for a large one; what each export of changes returned."""
+    found: Results = []
+    real = changes.export
+
+    def noted(*arguments: Any) -> ExportResult | None:
+        found.append(real(*arguments))
+        return found[-1]
+
+    monkeypatch.setattr(directory, "COMPARED_AT_ONCE", 0)
+    monkeypatch.setattr(changes, "export", noted)
+    return found
+
+
+@pytest.fixture
+def target(person: Person, dists: Path, quick: object, tmp_path: Path) -> Path:
+    """An export, with a record."""
+    found = tmp_path / "web"
+    export(person.paths, found, None)
+    return found
+
+
+def contents(place: Path) -> dict[str, bytes]:
+    return {
+        str(path.relative_to(place)): path.read_bytes()
+        for path in place.rglob("*")
+        if path.is_file()
+    }
+
+
+def is_complete(person: Person, target: Path) -> bool:
+    """Whether it is what a new export would be."""
+    other = target.with_name("other")
+    shutil.rmtree(other, ignore_errors=True)
+    export(person.paths, other, None)
+    return contents(other) == contents(target)
+
+
+def test_nothing_new_is_nothing_written(person: Person, target: Path, quick: Results) -> None:
+    assert export(person.paths, target, None) == ExportResult(2, 4, 0, 0, 0)
+    assert len(quick) == 1
+
+
+@pytest.mark.parametrize("version", ["1.2", "0.1"])
+def test_a_new_file_of_a_project(
+    person: Person, dists: Path, target: Path, quick: Results, version: str
+) -> None:
+    """Once more after it, nothing is new."""
+    wheels.wheel(dists, "one", version)
+    assert export(person.paths, target, None) == ExportResult(2, 5, 1, 0, 4)
+    assert is_complete(person, target)
+    assert export(person.paths, target, None) == ExportResult(2, 5, 0, 0, 0)
+    assert len([result for result in quick if result]) == 2
+
+
+def test_a_release_that_was_unpublished(
+    person: Person, dists: Path, target: Path, quick: Results
+) -> None:
+    """Its page goes first, and the feed no longer has it."""
+    person.run("unpublish", "--yes", "one", "1.0")
+    export(person.paths, target, None)
+    assert is_complete(person, target)
+    assert not list((target / "packages").glob("one-1.0*"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    ["project", "yank", "all gone", "lost", "rejected", "page", "package", "other", "record"],
+)
+def test_any_other_change_is_a_comparison_of_everything(  # noqa: C901
+    person: Person, dists: Path, target: Path, quick: Results, change: str
+) -> None:
+    """What is damaged in the export is mended, and what is lost in the index stays."""
+    kept = contents(target)
+    (known,) = (person.paths.cache / "exports").glob("*.json")
+    match change:
+        case "project":
+            wheels.wheel(dists, "three", "1.0")
+        case "yank":
+            yanks.save(dists, {"one": {"1.1": ""}}, person.paths.state)
+        case "all gone":
+            person.run("unpublish", "--yes", "two-three", "--all")
+        case "lost":
+            (dists / "one-1.1-py3-none-any.whl").unlink()
+        case "rejected":
+            (dists / "one-1.3-py3-none-any.whl").write_bytes(b"no wheel")
+        case "page":
+            (target / "simple/one/index.html").write_bytes(b"")
+        case "package":
+            (target / "packages/one-1.0.tar.gz").unlink()
+        case "other":
+            (dists / "notes.txt").unlink()
+        case "record":
+            known.write_bytes(known.read_bytes()[:-9])
+    export(person.paths, target, None)
+    assert not any(quick)
+    if change == "lost":
+        assert {name: kept[name] for name in kept if "packages" in name}.items() <= (
+            contents(target).items()
+        )
+    else:
+        assert is_complete(person, target)
+
+
+def test_after_a_day_or_a_restart_everything_is_compared(
+    person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A file that was damaged in place, with its directory as it was, is mended then."""
+    damaged = target / "packages/one-1.0.tar.gz"
+    before = damaged.read_bytes()
+    for name, value in (("VALID_FOR_S", 0), ("_BOOT", tmp_path / "boot")):
+        damaged.write_bytes(b"")
+        with monkeypatch.context() as patch:
+            patch.setattr(record, name, value)
+            export(person.paths, target, None)
+        assert damaged.read_bytes() == before
+    assert quick == []
+
+
+def test_a_damaged_file_of_the_index_is_not_spread(
+    person: Person, dists: Path, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old state stays."""
+    before = contents(target)
+    new = wheels.sdist(dists, "one", "2.0")
+    person.run("export", target.with_name("other"))  # it is known by its size and time
+    status = new.stat()
+    new.write_bytes(bytes(status.st_size))
+    os.utime(new, ns=(status.st_atime_ns, status.st_mtime_ns))
+    with pytest.raises(InsidersError, match="one of its files is damaged"):
+        export(person.paths, target, None)
+    assert contents(target) == before
+
+
+def test_a_small_index_is_compared_each_time(
+    person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(directory, "COMPARED_AT_ONCE", 5)
+    export(person.paths, target, None)
+    assert quick == []

@@ -1,0 +1,67 @@
+"""The adapter of obstore: settings and errors."""
+
+from pathlib import Path
+
+import pytest
+from obstore import exceptions
+
+from pypi_insiders.server.exporting import object_store
+from pypi_insiders.server.exporting.object_store import ObjectStore
+from pypi_insiders.util.errors import InsidersError
+
+XML = (
+    "Generic S3 error: Error performing PUT https://s3/b/x in 5ms - Server returned non-2xx status "
+    "code: {}: <?xml version='1.0'?><Error><Code>{}</Code></Error>\n\nDebug source:\nGeneric {{"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (XML.format("404 Not Found", "NoSuchBucket"), "there is no bucket b"),
+        (XML.format("403 Forbidden", "AccessDenied"), "access denied (AccessDenied)"),
+        (XML.format("403 Forbidden", "SignatureDoesNotMatch"), "access denied (SignatureDoesNot"),
+        (XML.format("503 Slow", "SlowDown"), "SlowDown"),
+        ("Generic S3 error: Error performing PUT http://169.254.169.254/x", "no credentials found"),
+        ("Generic S3 error: Error performing GET https://s3/b", "the object store is unreachable"),
+        ("Generic MicrosoftAzure error: Account must be specified", "Account must be specified"),
+    ],
+)
+def test_an_error_is_one_line(text: str, expected: str) -> None:
+    """It has nothing of the request, which may be signed."""
+    error = object_store._explained("s3://b/x", exceptions.GenericError(text))
+    assert error.message.startswith(f"cannot export to s3://b/x: {expected}")
+    assert "\n" not in error.message
+    assert error.hint
+
+
+@pytest.mark.parametrize("kind", ["PermissionDeniedError", "UnauthenticatedError"])
+def test_denied_is_told_whatever_the_text(kind: str) -> None:
+    error = object_store._explained("s3://b/x", getattr(exceptions, kind)("no"))
+    assert error.message == "cannot export to s3://b/x: access denied (no reason)"
+
+
+def test_an_endpoint_that_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The library panics of it."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL", "s3.example.com")
+    with pytest.raises(InsidersError, match="AWS_ENDPOINT_URL is not a URL"):
+        ObjectStore("s3://b/x")
+
+
+def test_a_credential_of_the_unit_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It has the names of the environment; those of other stores are left out."""
+    (tmp_path / object_store.CREDENTIAL).write_text(
+        "AWS_SECRET_ACCESS_KEY = a=b\n\nAZURE_STORAGE_ACCOUNT_KEY=c\n"
+    )
+    assert object_store._settings("s3://b") == {}
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    assert object_store._settings("s3://b") == {"aws_secret_access_key": "a=b"}
+    assert object_store._settings("az://b") == {"azure_storage_account_key": "c"}
+
+
+def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / object_store.CREDENTIAL).write_text("AWS_NOPE=secret\n")
+    monkeypatch.setenv("CREDENTIALS_DIRECTORY", str(tmp_path))
+    with pytest.raises(InsidersError) as error:
+        ObjectStore("s3://b/x")
+    assert "secret" not in f"{error.value.message} {error.value.hint}"
