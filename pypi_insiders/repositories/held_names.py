@@ -17,7 +17,7 @@ from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import registry, releases, salvaged_names, state
-from pypi_insiders.repositories.repository import Repository, add_command
+from pypi_insiders.repositories.repository import Repository, add_command, parse_name
 from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, list_names, locked, write_atomic
@@ -164,7 +164,15 @@ def _understand(text: str) -> dict[str, str | None]:
         raise TypeError("it is not a JSON object")
     if not all(isinstance(value, str | None) for value in content.values()):
         raise TypeError("a repository is not a string")
-    return content
+    # The names are held whatever is wrong; but files are found by that of a repository.
+    return {name: value if _is_repository(value) else None for name, value in content.items()}
+
+
+def _is_repository(name: str | None) -> bool:
+    try:
+        return name is not None and parse_name(name) == name
+    except InsidersError:
+        return False
 
 
 def with_removed(

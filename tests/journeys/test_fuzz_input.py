@@ -43,6 +43,7 @@ from pypi_insiders.reporting.verdict import Item, Severity
 from pypi_insiders.repositories import (
     held_names,
     imported,
+    lookup,
     new_releases,
     pasted,
     public_versions,
@@ -167,7 +168,7 @@ def test_no_name_or_address_does_harm(text: str, kind: str | None) -> None:
         found = pasted.parse(text)
         assert found is None or pasted.is_same(found.url, found.url)
     with refused(may_show=text not in _ADDRESSES):
-        item = registry.specified({}, text)
+        item = lookup.specified({}, text)
         assert item.name == repository.parse_name(item.name)
         assert item.remote == repository.parse_url(item.remote)
     with refused(may_show=text not in _ADDRESSES):
