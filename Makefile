@@ -34,7 +34,7 @@ lint: .venv/.ready
 
 # FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
-	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest tests/journeys/test_fuzz.py \
+	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest --timeout 0 tests/journeys/test_fuzz.py \
 	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py
 
 # In an hour or more; SOAK_RESTARTS=50 SOAK_KILLS=10 SOAK_SIGKILLS=25 are smaller counts.

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths, held_names_copies
+from pypi_insiders.repositories.repository import parse_name
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, write_atomic
 from pypi_insiders.util.json_fields import written
@@ -43,7 +44,15 @@ def _understand(text: str) -> dict[str, str | None]:
         raise TypeError("it is not a JSON object")
     if not all(isinstance(value, str | None) for value in content.values()):
         raise TypeError("a repository is not a string")
-    return content
+    # The names are held whatever is wrong; but files are found by that of a repository.
+    return {name: value if _is_repository(value) else None for name, value in content.items()}
+
+
+def _is_repository(name: str | None) -> bool:
+    try:
+        return name is not None and parse_name(name) == name
+    except InsidersError:
+        return False
 
 
 def _recalled(path: Path) -> dict[str, str | None] | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fuzzing import FUZZING, damaged, fuzzed
+from fuzzing import damaged, fuzzed
 from hostile import (
     CONTENT,
     FALLBACK,
@@ -44,8 +44,6 @@ from wheels import metadata
 
 from pypi_insiders.index import distribution, file_contents
 from pypi_insiders.index.distribution import DistributionError
-
-pytestmark = FUZZING
 
 _READER, _UPLOADER = basic(READER, READERS_PASSWORD), basic("__token__", TOKEN)
 _LOCATION = re.compile(

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from fixtures import Person
-from fuzzing import FUZZING, SEEDS, bent, damaged, damaged_json, fuzzed
+from fuzzing import SEEDS, bent, damaged, damaged_json, fuzzed
 from hypothesis import given
 from hypothesis import strategies as st
 from packaging.version import Version
@@ -63,7 +63,6 @@ from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.redirects import is_same_origin
 
 __all__ = ["make_releases"]
-pytestmark = FUZZING
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,10 @@ import random
 from collections.abc import Callable
 from typing import Any
 
-import pytest
 from hypothesis import settings
 from hypothesis import strategies as st
 
 _EXAMPLES = os.environ.get("FUZZ_EXAMPLES")
-FUZZING = pytest.mark.timeout(0 if _EXAMPLES else 300)
 
 
 def fuzzed(percent: int, *, usual: int) -> Callable[[Callable[..., None]], Callable[..., None]]:

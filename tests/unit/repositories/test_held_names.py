@@ -88,6 +88,13 @@ def test_all_that_is_remembered_is_held(paths: Paths) -> None:
     assert set(held_names.load(paths).repositories) == {"probe", "probe-0", "probe-1", "probe-2"}
 
 
+@pytest.mark.parametrize("name", ["../../x", "\\ud800/x", "/x", "x", "-x/y", ""])
+def test_a_name_is_held_for_what_is_no_repository(paths: Paths, name: str) -> None:
+    """Files are found by the name of a repository: this could lead to any other."""
+    _write(paths.held_names, f'{{"probe": "{name}"}}')
+    assert held_names.load(paths).repositories == {"probe": None}
+
+
 def test_a_project_belongs_to_the_repository_that_is_watched(paths: Paths) -> None:
     """Also by what it built; what is remembered may be older."""
     _write(paths.held_names, '{"probe": "me/former"}')

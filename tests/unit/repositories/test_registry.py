@@ -303,6 +303,8 @@ def test_a_file_is_read_as_it_is_changed(tmp_path: Path) -> None:
     path = tmp_path / "repos.toml"
     path.write_bytes(b'\r["a/b"]\n')
     assert _refusal(load, path)[0] == InsidersError
+    path.write_bytes(b'["a/b"]\nkeep = ' + 5000 * b"9")  # of which Python makes no number
+    assert _refusal(load, path)[0] == InsidersError
     path.write_bytes(b'["a/b"]\r\nproject = "b"\r\n')
     assert load(path) == {"a/b": Repository("a/b", "b")}
 
