@@ -26,6 +26,9 @@ ABOUT = {
     "repositories/held_names.py": (
         "unit/repositories/test_held_names", "journeys/test_held_names", "journeys/test_losses",
     ),
+    "repositories/held_name_files.py": (
+        "unit/repositories/test_held_names", "journeys/test_held_names", "journeys/test_losses",
+    ),
     "server/web/application.py": (
         "unit/server/web/test_application", "journeys/test_held_names", "journeys/test_uploads",
     ),
