@@ -22,6 +22,8 @@ Origins = Callable[[], Mapping[str, tuple[str, Origin | None, int]]]
 """Return what the cache may have lost: file name to sha256, origin, and seconds of the epoch."""
 
 _SAME_FOR_S = 1.0
+_PAUSES = 10
+"""How many times as long as it takes to read the origins, they are kept."""
 
 
 class FileScanner:
@@ -42,7 +44,7 @@ class FileScanner:
         self._cache = cache
         self._find_origins = origins
         self._found: Mapping[str, tuple[str, Origin | None, int]] = {}
-        self._found_at_s = -_SAME_FOR_S
+        self._find_at_s = 0.0
 
     def identity(self, name: str) -> Identity | None:
         """Return the current identity of a file; `None`: it is gone, or not readable."""
@@ -93,7 +95,7 @@ class FileScanner:
         if entry.sha256 not in ("", contents.sha256):
             if self._is_guarded:
                 # Read the origins again: an update may have published the file just now.
-                self._found_at_s = -_SAME_FOR_S
+                self._find_at_s = 0.0
                 entry = self._remembered(entry)
             if self._is_guarded and entry.sha256 != contents.sha256:
                 problem = f"sha256 {contents.sha256}, expected {entry.sha256}"
@@ -117,8 +119,12 @@ class FileScanner:
         return entry._replace(sha256=old.sha256, origin=old.origin, published_us=old.published_us)
 
     def _origins(self) -> Mapping[str, tuple[str, Origin | None, int]]:
-        # Kept for a second: reading all states takes milliseconds a repository, and with a lost
-        # cache it is done for every file.
-        if time.monotonic() - self._found_at_s >= _SAME_FOR_S:
-            self._found, self._found_at_s = self._find_origins(), time.monotonic()
+        # Kept for a while: reading all states takes milliseconds a repository, and with a lost
+        # cache it is done for every file. Longer where it takes longer, or a thousand repositories
+        # were read again most of the time.
+        begun_s = time.monotonic()
+        if begun_s >= self._find_at_s:
+            self._found = self._find_origins()
+            now_s = time.monotonic()
+            self._find_at_s = now_s + max(_SAME_FOR_S, _PAUSES * (now_s - begun_s))
         return self._found

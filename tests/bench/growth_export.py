@@ -3,6 +3,7 @@
 import statistics
 import time
 from collections import defaultdict
+from contextlib import closing
 from pathlib import Path
 
 import wheels
@@ -10,6 +11,8 @@ from bench_tools import COMMAND, Argv, Goal, cost, home_environment, run
 from fixtures import Person
 from growth import file_counts, row_with_goal
 
+from pypi_insiders.index import store
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, Check, RepositoryState
@@ -70,7 +73,8 @@ def _publish(person: Person, number: int) -> None:
     """Publish one of the new wheels, as an update does."""
     paths, version = person.paths, f"{VERSIONS + number + 1}.0"
     (path,) = (person.home / "new").glob(f"*-{version}-*")
-    path = path.rename(paths.distributions / path.name)
+    with closing(MetadataCache(paths.record, paths.distributions)) as cache:
+        store.publish(paths.distributions, cache, [path])
     known = state.load(paths.state, f"sponsor/{NEW}")
     files = {path.name: sha256(path)}
     known.builds.append(Build(f"v{version}", "0" * 40, version, int(time.time()), files))
