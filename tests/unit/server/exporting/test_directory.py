@@ -14,6 +14,7 @@ from pypi_insiders.index import yanks
 from pypi_insiders.server.exporting import changes, directory, record
 from pypi_insiders.server.exporting.contents import ExportResult
 from pypi_insiders.server.exporting.directory import export
+from pypi_insiders.server.web import feed
 from pypi_insiders.util.errors import InsidersError
 
 __all__ = ["dists"]
@@ -124,6 +125,33 @@ def test_any_other_change_is_a_comparison_of_everything(  # noqa: C901
         )
     else:
         assert is_complete(person, target)
+
+
+def test_a_rejected_file_that_is_completed_in_place_is_exported(
+    person: Person, dists: Path, target: Path, tmp_path: Path
+) -> None:
+    """Neither its directory nor its inode has changed."""
+    whole = wheels.wheel(tmp_path, "one", "1.3").read_bytes()
+    path = dists / "one-1.3-py3-none-any.whl"
+    path.write_bytes(whole[:50])
+    export(person.paths, target, None)
+    path.write_bytes(whole)
+    export(person.paths, target, None)
+    assert (target / "packages" / path.name).read_bytes() == whole
+    assert is_complete(person, target)
+
+
+def test_a_lost_file_of_an_old_release_is_kept(
+    person: Person, dists: Path, quick: Results, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also of one that is in no feed."""
+    monkeypatch.setattr(feed, "_MOST_ENTRIES", 1)
+    target = tmp_path / "web"
+    export(person.paths, target, None)
+    (dists / "one-1.0.tar.gz").unlink()
+    export(person.paths, target, None)
+    assert not any(quick)
+    assert (target / "packages/one-1.0.tar.gz").is_file()
 
 
 def test_after_a_day_or_a_restart_everything_is_compared(
