@@ -272,11 +272,16 @@ WRONG = "/pypi/simple/one/", "/root/pypi/+simple/held-name/"
 def held(person: Person) -> Iterator[Site]:
     """An export in which one name is held without a release, and another is served."""
     wheels.wheel(person.paths.distributions, "one", "1.0")
-    repos = person.paths.repositories
-    repos.parent.mkdir(parents=True)
-    repos.write_text('["me/held"]\nproject = "held-name"\nurl = "file:///nowhere"\n')
+    hold(person)
     with serving(person, "--fallback-url", FALLBACK) as site:
         yield site
+
+
+def hold(person: Person) -> None:
+    """Watch a repository that was never built."""
+    repos = person.paths.repositories
+    repos.parent.mkdir(parents=True, exist_ok=True)
+    repos.write_text('["me/held"]\nproject = "held-name"\nurl = "file:///nowhere"\n')
 
 
 def test_a_held_name_without_release_stops_each_client(held: Site) -> None:
@@ -339,18 +344,27 @@ def test_a_token_of_the_manual_is_the_password_of_a_reader(
         script = script.replace("/etc/nginx/readers", readers.name) + 'printf %s "$token"'
         token = subprocess.check_output(["sh", "-ec", script], text=True)
         settings = settings.replace("/etc/nginx/readers", readers.name)
+        hold(person)
         with serving(person, settings=settings) as site:
             file = "/packages/one-1.1-py3-none-any.whl"
-            for path in ("/simple/", "/simple/one/", "/simple/elsewhere/", file):
-                refused = site.get(path)
-                assert refused.status == 401
-                assert refused.headers["WWW-Authenticate"] == 'Basic realm="packages"'
+            lost = site.directory / "simple/two-three/index.json"
+            lost.unlink()
+            places = ("/simple/", "/simple/one/", "/simple/elsewhere/", "/simple/two-three/", file)
+            for path in (*places, *HELD):
+                # Nor does it tell which names there are.
+                for client in ("pip/26.3", "pdm/2.29", "uv/0.13"):
+                    refused = site.get(path, **{"User-Agent": client, "Accept": JSON})
+                    assert (refused.status, b"held" in refused.body) == (401, False)
+                    assert refused.headers["WWW-Authenticate"] == 'Basic realm="packages"'
                 assert site.get(path, Authorization=_basic("ada", "wrong")).status == 401
                 assert site.get(path, **{"User-Agent": "poetry/2.5.1"}).status == 409
             reader = _basic("ada", token)
             assert site.get("/simple/one/", Authorization=reader).status == 200
             assert site.get(file, Authorization=reader).status == 200
             assert site.get("/simple/elsewhere/", Authorization=reader).status == 303
+            assert site.get(HELD[0], Authorization=reader).status == 409
+            answer = site.get("/simple/two-three/", Authorization=reader, Accept=JSON)
+            assert answer.status == 503
 
 
 def _basic(user: str, password: str) -> str:
