@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
+from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
@@ -153,8 +154,10 @@ def _read(paths: Paths, pattern: str) -> Iterator[NewRelease]:
 
 def _understand(text: str) -> NewRelease:
     release = shaped(NewRelease, json.loads(text))
-    # Raises for a wrong version here: the name of its file is made from it.
+    # Raises for a wrong version or project here: the path of its file is made from both.
     Version(release.version)
+    if canonicalize_name(release.project, validate=True) != release.project:
+        raise ValueError("its project is not normalized")
     return release
 
 
