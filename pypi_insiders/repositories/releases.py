@@ -80,6 +80,7 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
         InsidersError: a release was not published.
     """
     name = _meant(project, "0")[0]
+    given = [_meant(project, version)[1] for version in versions]
     files = {file for files in held(paths.distributions, name).values() for file in files}
     # Of lost files too: `unpublish` gives up what nothing can restore.
     files.update(_remembered(paths))
@@ -87,11 +88,10 @@ def find_published(paths: Paths, project: str, versions: Sequence[str]) -> list[
     for file, of_project, version in distribution.releases(sorted(files)):
         if of_project == name:
             known.setdefault(version, []).append(file)
-    # `Version` compares 1.0 and 1.0.0 as equal, so any spelling is found.
     if not known:
         raise has_none(name, projects(paths.distributions))
-    wanted = [_meant(project, version)[1] for version in versions] or sorted(known)
-    return [_pick(known, name, version) for version in dict.fromkeys(wanted)]
+    # `Version` compares 1.0 and 1.0.0 as equal, so any spelling is found.
+    return [_pick(known, name, version) for version in dict.fromkeys(given or sorted(known))]
 
 
 def _remembered(paths: Paths) -> Iterator[str]:

@@ -3,7 +3,7 @@
 import json
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from pypi_insiders.systemd import exit_codes, journalctl, systemctl
@@ -79,10 +79,9 @@ def follow(
         while not (is_over or journal.has_ended) and time.monotonic() < until_s:
             is_over = _log_entries(journal, _EVERY_S)
     if state["Result"] != "success":
-        why = exit_codes.explain(service, state["ExecMainStatus"])
-        # The most specific reason first; `Result` is just "exit-code" or the like.
-        reason = why or state["StatusText"] or state["Result"]
-        raise InsidersError(f"the update failed: {reason}", "run `pypi-insiders status`")
+        raise InsidersError(
+            f"the update failed: {_why(service, state)}", "run `pypi-insiders status`"
+        )
     # systemd unloads a service that is stopped together with its timer. Its properties are then
     # those of a unit that never ran, which look like success.
     is_known = invocation in ("", state["InvocationID"])
@@ -91,6 +90,15 @@ def follow(
             "the update was stopped before it finished",
             "run another one: `pypi-insiders watcher start`",
         )
+
+
+def _why(service: str, state: Mapping[str, str]) -> str:
+    # It did not run, and its status line is that of the update before.
+    if state["Result"] == "start-limit-hit":
+        return "it was started too often (start-limit-hit)"
+    # The most specific reason first; `Result` is just "exit-code" or the like.
+    why = exit_codes.explain(service, state["ExecMainStatus"])
+    return why or state["StatusText"] or state["Result"]
 
 
 def _state(service: str) -> dict[str, str]:

@@ -80,8 +80,12 @@ def _start(directory: Path, settings: str) -> Iterator[Index]:
 
 @pytest.fixture(scope="module")
 def read_only(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Index]:
-    """An index as it is by default."""
-    yield from _start(tmp_path_factory.mktemp("read-only"), "")
+    """An index as it is by default, after its log has told of an upload and of a push."""
+    for index in _start(tmp_path_factory.mktemp("read-only"), ""):
+        for sent in (_upload(NEW, b""), request("POST", "/hooks/github", body=b"")):
+            index.exchange(sent)
+        assert "uploads are off" in index.log
+        yield index
 
 
 @pytest.fixture(scope="module")
