@@ -15,6 +15,7 @@ from pypi_insiders.config.addresses import is_loopback
 from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.media_types import SIMPLE_JSON
 from pypi_insiders.util.process import run
 from pypi_insiders.util.web import NoAnswerError, answer_to
 from pypi_insiders.util.without_credentials import without_credentials
@@ -49,7 +50,7 @@ def ask(url: str) -> TimedAnswer:
     request = Request(  # noqa: S310 - config.toml takes http and https only
         f"{url.rstrip('/')}/{_PROJECT}/",
         # proxpi answers 406 to who does not say what it takes.
-        headers={"Accept": "application/vnd.pypi.simple.v1+json, text/html;q=0.1"},
+        headers={"Accept": f"{SIMPLE_JSON}, text/html;q=0.1"},
         # The page of pip has hundreds of kilobytes.
         method="HEAD",
     )

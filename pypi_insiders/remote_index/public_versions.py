@@ -15,12 +15,12 @@ from urllib.request import Request
 from pypi_insiders.index import distribution
 from pypi_insiders.repositories.public_versions import Public, load, save
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.media_types import SIMPLE_JSON
 from pypi_insiders.util.web import NoAnswerError, answer_to
 from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 
-_JSON = "application/vnd.pypi.simple.v1+json"
 # Once a day: a public release of a watched project is rare, and every request names the project.
 _EVERY_S = 86400
 _AT_ONCE = 8
@@ -134,7 +134,7 @@ def _ask(url: str, etag: str | None = None) -> _Answer:
     Raises:
         _UnknownError: the response is neither a page nor 404.
     """
-    headers = {"Accept": _JSON, **({"If-None-Match": etag} if etag else {})}
+    headers = {"Accept": SIMPLE_JSON, **({"If-None-Match": etag} if etag else {})}
     request = Request(url, headers=headers)  # noqa: S310 - http or https
     _log.debug("GET %s", url)
     try:

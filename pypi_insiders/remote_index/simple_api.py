@@ -18,6 +18,7 @@ from urllib.parse import quote, unquote, urljoin, urlsplit
 
 from pypi_insiders.remote_index.credentials import Credentials
 from pypi_insiders.remote_index.errors import PublishError, failure
+from pypi_insiders.util.media_types import SIMPLE_HTML, SIMPLE_JSON
 from pypi_insiders.util.redirects import Redirects
 from pypi_insiders.util.web import NoAnswerError, answer_to
 from pypi_insiders.util.without_credentials import without_credentials
@@ -26,9 +27,8 @@ _Found = TypeVar("_Found")
 
 _log = logging.getLogger(__name__)
 
-_JSON = "application/vnd.pypi.simple.v1+json"
 # JSON first, as it has the hash of each file; HTML for indexes without it.
-_ACCEPT = f"{_JSON}, application/vnd.pypi.simple.v1+html;q=0.2, text/html;q=0.1"
+_ACCEPT = f"{SIMPLE_JSON}, {SIMPLE_HTML};q=0.2, text/html;q=0.1"
 _TIMEOUT_S = 60
 # A response of any length must not fill the memory.
 _LIMIT_BYTES = 64 * 1024 * 1024
@@ -172,14 +172,14 @@ def _files(kind: str, body: bytes, place: str) -> dict[str, Listed]:
         ValueError, LookupError, TypeError, AttributeError, RecursionError: it is not valid.
     """
     # Some indexes send JSON with the plain type.
-    if kind in (_JSON, "application/json"):
+    if kind in (SIMPLE_JSON, "application/json"):
         return {
             file["filename"]: Listed(
                 urljoin(place, file["url"]), _hex(file["hashes"].get("sha256"))
             )
             for file in json.loads(body)["files"]
         }
-    if kind in ("text/html", "application/vnd.pypi.simple.v1+html"):
+    if kind in ("text/html", SIMPLE_HTML):
         links = _Links()
         links.feed(body.decode(errors="replace"))
         links.close()

@@ -16,8 +16,8 @@ from packaging.utils import canonicalize_name
 from pypi_insiders.reporting.directory import Sample
 from pypi_insiders.util.errors import reason
 from pypi_insiders.util.formatting import first_line
+from pypi_insiders.util.media_types import SIMPLE_JSON
 
-_JSON = "application/vnd.pypi.simple.v1+json"
 _TIMEOUT_S = 2
 _START_TIMEOUT_S = 15
 """For the first answer of a server that the socket has to start."""
@@ -105,7 +105,7 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
     found = found._replace(is_index=True)
     path = "/simple/"
     try:
-        headers = {"Accept": _JSON}
+        headers = {"Accept": SIMPLE_JSON}
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
         # Without a password first, as installers do: a page that needs none must not depend on one.
         if answer.status == 401:

@@ -23,6 +23,7 @@ from pypi_insiders.server.exporting.contents import METADATA, PROBLEM, Exported,
 from pypi_insiders.server.web import feed, pages
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
+from pypi_insiders.util.media_types import SIMPLE_JSON
 
 if TYPE_CHECKING:
     from pypi_insiders.server.exporting.object_store import ObjectStore
@@ -44,7 +45,7 @@ _TYPES = {
     PROBLEM: "application/problem+json",
     feed.NAME: feed.MEDIA_TYPE,
     "index.html": f"{pages.HTML}; charset=utf-8",
-    "index.json": pages.JSON,
+    "index.json": SIMPLE_JSON,
     MARK: "text/plain; charset=utf-8",
 }
 # Objects of these names belong to an export; others are left alone.

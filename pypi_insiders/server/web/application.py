@@ -35,6 +35,7 @@ from pypi_insiders.server.web.responses import (
 )
 from pypi_insiders.server.web.snippets import base_url
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.media_types import SIMPLE_HTML, SIMPLE_JSON
 
 _log = logging.getLogger(__name__)
 
@@ -43,10 +44,10 @@ _LONGEST_REMEMBERED = 1000
 # Media type that may be asked for, to that of the answer; of equals the first is preferred.
 _MEDIA_TYPES = {
     pages.HTML: f"{pages.HTML}; charset=utf-8",
-    "application/vnd.pypi.simple.v1+html": "application/vnd.pypi.simple.v1+html; charset=utf-8",
-    "application/vnd.pypi.simple.latest+html": "application/vnd.pypi.simple.v1+html; charset=utf-8",
-    pages.JSON: pages.JSON,
-    "application/vnd.pypi.simple.latest+json": pages.JSON,
+    SIMPLE_HTML: f"{SIMPLE_HTML}; charset=utf-8",
+    "application/vnd.pypi.simple.latest+html": f"{SIMPLE_HTML}; charset=utf-8",
+    SIMPLE_JSON: SIMPLE_JSON,
+    "application/vnd.pypi.simple.latest+json": SIMPLE_JSON,
 }
 # Where uv gets 404 for other names, and goes on to its next index: a uv.lock then has the URL of
 # this index for its own projects only.
@@ -393,7 +394,7 @@ def _negotiate(accept: str) -> str | None:
 def _choose(accept: str) -> str | None:
     # Who names JSON and likes HTML as much gets the one that tells more.
     offered = sorted(
-        _MEDIA_TYPES, key=lambda name: _MEDIA_TYPES[name] != pages.JSON or name not in accept
+        _MEDIA_TYPES, key=lambda name: _MEDIA_TYPES[name] != SIMPLE_JSON or name not in accept
     )
     wanted = best_media_type(accept or "*/*", offered)
     return None if wanted is None else _MEDIA_TYPES[wanted]

@@ -9,12 +9,12 @@ from urllib.parse import quote
 
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.published import Project
+from pypi_insiders.util.media_types import SIMPLE_JSON
 
 if TYPE_CHECKING:
     from jinja2 import Environment
 
 API_VERSION = "1.1"
-JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
 
 
@@ -23,11 +23,11 @@ def project_list(names: Iterable[str], media_type: str) -> bytes:
 
     Args:
         names: normalized.
-        media_type: `JSON`, or anything else for HTML.
+        media_type: `SIMPLE_JSON`, or anything else for HTML.
 
     Source: PEP 503, PEP 691.
     """
-    if media_type == JSON:
+    if media_type == SIMPLE_JSON:
         return _json({"projects": [{"name": name} for name in names]})
     return _html("projects.html", names=names)
 
@@ -37,13 +37,13 @@ def project_detail(project: Project, media_type: str) -> bytes:
 
     Args:
         project: with its published files.
-        media_type: `JSON`, or anything else for HTML.
+        media_type: `SIMPLE_JSON`, or anything else for HTML.
 
     Source: PEP 503, 592 (yanked), 658 and 714 (core metadata), 691 (JSON), 700 (versions, sizes,
     upload times); keys that start with `_` are the index's own.
     """
     files = [_file(entry, project.yanked.get(entry.version)) for entry in project.files]
-    if media_type == JSON:
+    if media_type == SIMPLE_JSON:
         return _json({"name": project.name, "versions": project.versions, "files": files})
     return _html("project.html", name=project.name, files=files)
 
