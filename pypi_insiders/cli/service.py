@@ -18,6 +18,7 @@ from pypi_insiders.systemd import (
     server_secrets,
     service_status,
     systemctl,
+    unit_files,
     unit_names,
 )
 from pypi_insiders.systemd.control import Setup
@@ -152,7 +153,9 @@ def show_log(
         if value not in (None, False)
     ]
     part = part_of(name)
-    systemctl.manager()  # where there is none, that is said better than by journalctl
+    # Where there is none, that is said better than by journalctl.
+    if not unit_files.is_installed(systemctl.manager().unit_path, part):
+        note(f"{name}: not installed; see `pypi-insiders {name} start`")
     if repository is None:
         journalctl.logs(part.identifier, part.units, given)
     names, is_logged = _in_journal(repository)

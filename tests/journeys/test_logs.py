@@ -125,6 +125,14 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     )
 
 
+def test_logs_of_what_is_not_installed(machine: Machine, watched: dict[str, Project]) -> None:
+    """An empty log is not taken for a quiet index."""
+    done = machine.run("pypi-insiders", "server", "logs")
+    note = "note: server: not installed; see `pypi-insiders server start`\n"
+    assert (done.stdout, done.stderr) == ("-- No entries --\n", note)
+    assert machine.run("pypi-insiders", "watcher", "logs").stderr == ""
+
+
 def test_on_a_terminal_the_lines_are_whole(machine: Machine, watched: dict[str, Project]) -> None:
     """The pager folds them; one that cuts is what the user asks for."""
     pager = machine.write_text("pager", "#!/bin/sh\necho LESS=$LESS\ncat\n", mode=0o755)
