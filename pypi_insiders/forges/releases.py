@@ -167,7 +167,7 @@ def _digests_of_gitlab(
     query = f"package_name={quote(package, safe='')}&package_version={quote(version, safe='')}"
     found = dict[str, str]()
     try:
-        for item in requests.read_json(forge, f"{forge.api}/packages?{query}", token, name):
+        for item in _pages(forge, f"{forge.api}/packages?{query}", token, name):
             # The name is searched for as a part.
             if (item["name"], item["version"]) == (package, version):
                 url = f"{forge.api}/packages/{int(item['id'])}/package_files"
@@ -182,8 +182,9 @@ def _digests_of_gitlab(
 
 def _pages(forge: Forge, url: str, token: str | None, name: str) -> Iterator[dict[str, Any]]:
     """Yield the items of a list, page by page."""
+    url += "&" if "?" in url else "?"
     for number in range(1, _MOST_PAGES + 1):
-        page = requests.read_json(forge, f"{url}?per_page={_PAGE}&page={number}", token, name)
+        page = requests.read_json(forge, f"{url}per_page={_PAGE}&page={number}", token, name)
         yield from page
         if len(page) < _PAGE:
             return

@@ -69,6 +69,8 @@ class Releases:
     """Of all requests to the place of the files."""
     is_cutting: bool = False
     """Whether files arrive half."""
+    similar: int = 0
+    """Packages of GitLab whose names begin with that of the one that is searched for."""
 
     def __post_init__(self) -> None:
         """Answer from now on."""
@@ -122,7 +124,8 @@ class Releases:
             return _json({"id": 1, "full_name": self.path})
         if where == "/packages":
             name, version = query["package_name"], query["package_version"]
-            return _json([{"id": 7, "name": name, "version": version, "package_type": "generic"}])
+            found = [{"id": 8, "name": f"{name}-x", "version": version}] * self.similar
+            return _json([*found, {"id": 7, "name": name, "version": version}][page])
         if where == "/packages/7/package_files":
             found = [{"file_name": it.name, "file_sha256": it.sha256} for _, it in self._all()]
             return _json(found[page])

@@ -101,6 +101,15 @@ def test_files_are_listed_and_downloaded_with_the_token(
     assert releases.foreign == [None]
 
 
+def test_the_digest_of_one_of_many_similar_packages_is_found(make_releases: MakeReleases) -> None:
+    """GitLab searches for a part of the name, and shows a page of what it finds."""
+    releases = make_releases("gitlab")
+    releases.files["v1.0"] = [File(NAME, b"content")]
+    releases.similar = 100
+    (asset,) = ask(releases, None).assets
+    assert asset.sha256 == releases.files["v1.0"][0].sha256
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_draft_is_no_release(make_releases: MakeReleases, kind: str) -> None:
     releases = make_releases(kind)
