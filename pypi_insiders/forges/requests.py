@@ -18,6 +18,7 @@ from pypi_insiders.forges.errors import ForgeError, NoReleaseError, PassingError
 from pypi_insiders.forges.place import GITEA, Forge
 from pypi_insiders.util import times
 from pypi_insiders.util.redirects import Redirects
+from pypi_insiders.util.silent_hosts import SilentHosts
 from pypi_insiders.util.time_limit import shortened
 from pypi_insiders.util.web import NoAnswerError, answer_to
 
@@ -35,6 +36,8 @@ _PAUSE_S, _LONGEST_PAUSE_S = 60, 86400
 # a hundred repositories would otherwise ask, which some forges punish with a longer pause.
 _limited: dict[tuple[str, str | None], float] = {}
 _limiting = threading.Lock()
+# As many repositories are fetched at once, twice.
+_hosts = SilentHosts(16)
 
 
 @contextmanager
@@ -60,6 +63,11 @@ def answer_of(
         until_s = _limited.get(key, 0)
     if time.time() < until_s:
         raise _of_limit(forge, until_s)
+    if _hosts.is_silent(forge.host):
+        raise PassingError(
+            f"{forge.host} was not asked, as it has not answered {_hosts.enough} times",
+            "the next update tries again",
+        )
     request = Request(url, headers={"Accept": _FILE if is_file else _JSON})  # noqa: S310  # by `forge_of`
     if token is not None:
         request.add_unredirected_header("Authorization", _authorization(forge, token))
@@ -68,7 +76,10 @@ def answer_of(
     redirects = Redirects(url, is_secure=urlsplit(url).scheme == "https")
     try:
         total_s = shortened(_FILE_S if is_file else _JSON_S)
-        with answer_to(request, shortened(_TIMEOUT_S), redirects, total_s=total_s) as answer:
+        with (
+            _hosts.asking(forge.host, lambda error: isinstance(error, NoAnswerError)),
+            answer_to(request, shortened(_TIMEOUT_S), redirects, total_s=total_s) as answer,
+        ):
             if isinstance(answer, HTTPError):
                 raise _refusal(forge, key, answer, name)
             if answer.status != 200:

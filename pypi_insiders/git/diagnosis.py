@@ -238,6 +238,14 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
+def host_of(url: str) -> str | None:
+    """Return the host of a URL, with its port if it has one; `None` for a path."""
+    parts = _parts(url)
+    if not parts.hostname or url.startswith("/"):
+        return None
+    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+
+
 def ssh_address(url: str) -> str | None:
     """Return the arguments with which ssh connects to the host of a URL; `None`: it is not ssh."""
     parts = _parts(url)

@@ -2,30 +2,26 @@
 
 import contextlib
 import logging
-import re
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple, TypeVar
+from typing import TypeVar
 
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import (
     FETCH_TIMEOUT_S,
-    TIMEOUT_S,
     GitSettings,
     attempt,
     git,
     in_mirror,
 )
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.diagnosis import explain
 from pypi_insiders.git.errors import (
     NoCommitError,
     ObjectFormatError,
     RefusedError,
     UnexplainedError,
 )
-from pypi_insiders.git.shared_connections import SharedConnections
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
 from pypi_insiders.util.trees import remove_tree
@@ -40,98 +36,8 @@ _SPARING = "--filter=blob:none"
 _MESSAGE_CHARS = 8000
 SHA256 = "--object-format=sha256"
 """The option of `git init` for a repository whose objects have names of 64 digits."""
-_TAG, _BRANCH = "refs/tags/", "refs/heads/"
 _TAGS = "+refs/tags/*:refs/tags/*"
 _BRANCHES = "+refs/heads/*:refs/heads/*"
-
-
-class Refs(NamedTuple):
-    """The tags and branches of a repository, each name to its commit."""
-
-    tags: dict[str, str]
-    """Tag to commit (not to the tag object)."""
-    branches: dict[str, str]
-
-
-def list_tags(
-    url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
-) -> dict[str, str]:
-    """Return the tags of a repository, as `list_refs`."""
-    return list_refs(url, access, timeout_s=timeout_s).tags
-
-
-def list_refs(
-    url: str,
-    access: Access = GITS_OWN,
-    *,
-    has_branches: bool = False,
-    timeout_s: float = TIMEOUT_S,
-    connections: SharedConnections | None = None,
-) -> Refs:
-    """Return the tags of a repository, and its branches if wanted, with a single connection.
-
-    Args:
-        url: of the repository.
-        access: the access to its host.
-        has_branches: whether branches are listed.
-        timeout_s: the host counts as unreachable after this many seconds.
-        connections: shared with other repositories (default: none).
-
-    Raises:
-        UnreachableError: the host is unreachable.
-        InsidersError: the repository cannot be read.
-
-    Source: git-ls-remote(1); `^{}` marks what an annotated tag points to.
-    """
-    refs = Refs({}, {})
-    settings = credentials.settings(url, access)
-    # Not the name of one branch, by which git would ask for all refs, those of requests too.
-    kinds = ("--tags", "--heads") if has_branches else ("--tags",)
-    run = connections.git if connections else git
-    listed = run("ls-remote", *kinds, "--", url, settings=settings, timeout_s=timeout_s)
-    if not listed and url.lower().startswith("http"):
-        _demand_no_web_page(url, settings, timeout_s)
-    for line in listed.splitlines():
-        commit, _, ref = line.partition("\t")
-        if ref.startswith(_TAG):
-            # The line with `^{}` follows that of the tag object, and replaces it here.
-            refs.tags[ref.removeprefix(_TAG).removesuffix("^{}")] = commit
-        elif ref.startswith(_BRANCH):
-            refs.branches[ref.removeprefix(_BRANCH)] = commit
-    return refs
-
-
-def default_branch(
-    url: str, access: Access = GITS_OWN, *, timeout_s: float = TIMEOUT_S
-) -> str | None:
-    """Return the branch that HEAD of a repository names; `None`: it names no existing one.
-
-    Raises:
-        UnreachableError: the host is unreachable.
-        InsidersError: the repository cannot be read.
-
-    Source: git-ls-remote(1), `--symref`.
-    """
-    settings = credentials.settings(url, access)
-    listed = git("ls-remote", "--symref", "--", url, "HEAD", settings=settings, timeout_s=timeout_s)
-    found = re.match(rf"ref: {_BRANCH}(\S+)\tHEAD$", listed, re.MULTILINE)
-    return found[1] if found else None
-
-
-def _demand_no_web_page(url: str, settings: GitSettings, timeout_s: float) -> None:
-    """Require that an empty list of tags is not that of a web page, which git takes for one.
-
-    Raises:
-        AccessError: the host answers with a web page.
-
-    Source: parse_info_refs in git's remote-curl.c, which skips a page without line ends.
-    """
-    trace = {"GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
-    traced = replace(settings, environment={**settings.environment, **trace})
-    answer = attempt("ls-remote", "--tags", "--", url, settings=traced, timeout_s=timeout_s)
-    if re.search(r"Recv header: content-type: *text/html", answer.stderr, re.IGNORECASE):
-        page = f"fatal: {url}/info/refs not valid: text/html"
-        raise explain(page, "ls-remote", settings.remote)
 
 
 def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:

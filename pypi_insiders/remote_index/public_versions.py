@@ -1,5 +1,6 @@
 """Look up the latest public versions of projects on the fallback index."""
 
+import contextlib
 import json
 import logging
 import time
@@ -10,12 +11,14 @@ from http.client import NOT_FOUND, NOT_MODIFIED
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
+from urllib.parse import urlsplit
 from urllib.request import Request
 
 from pypi_insiders.index import distribution
 from pypi_insiders.repositories.public_versions import Public, load, save
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.media_types import SIMPLE_JSON
+from pypi_insiders.util.silent_hosts import SilentHosts
 from pypi_insiders.util.web import NoAnswerError, answer_to
 from pypi_insiders.util.without_credentials import without_credentials
 
@@ -54,10 +57,31 @@ def look_up(directory: Path, index_url: str, names: Iterable[str]) -> None:
             wanted[name] = before
     if not wanted:
         return
+    hosts = SilentHosts(_AT_ONCE)
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        answers = dict(zip(wanted, pool.map(_try, wanted.values()), strict=True))
+        found = pool.map(lambda before: _try(before, hosts), wanted.values())
+        answers = dict(zip(wanted, found, strict=True))
     known |= {name: answer for name, answer in answers.items() if answer}
     save(directory, known)
+
+
+def existing(index_url: str, names: Iterable[str]) -> set[str]:
+    """Return the projects that an index has, of those about which it answers.
+
+    Args:
+        index_url: the URL of its simple API.
+        names: normalized project names.
+    """
+    hosts, listed = SilentHosts(_AT_ONCE), list(names)
+
+    def exists(name: str) -> bool:
+        with contextlib.suppress(_UnknownError):
+            return _has(index_url, name, hosts)
+        return False
+
+    with ThreadPoolExecutor(_AT_ONCE) as pool:
+        found = zip(listed, pool.map(exists, listed), strict=True)
+        return {name for name, is_there in found if is_there}
 
 
 def has_project(index_url: str, name: str) -> bool:
@@ -71,11 +95,14 @@ def has_project(index_url: str, name: str) -> bool:
         InsidersError: the index is unreachable, or its response is neither a page nor 404.
     """
     try:
-        # A page without files counts: the name is registered, and its owner can publish at any
-        # time.
-        return _ask(_page_of(index_url, name)).status != NOT_FOUND
+        return _has(index_url, name, SilentHosts(1))
     except _UnknownError as error:
         raise InsidersError(f"{without_credentials(index_url)}: {error}") from error
+
+
+def _has(index_url: str, name: str, hosts: SilentHosts) -> bool:
+    # A page without files counts: the name is registered, and its owner can publish at any time.
+    return _ask(_page_of(index_url, name), None, hosts).status != NOT_FOUND
 
 
 def _page_of(index_url: str, name: str) -> str:
@@ -118,27 +145,31 @@ def _remember(before: Public, answer: _Answer, now_s: int) -> Public:
     return Public(before.url, now_s, answer.etag, final, pre, absent_at, appeared_at)
 
 
-def _try(before: Public) -> Public | None:
+def _try(before: Public, hosts: SilentHosts) -> Public | None:
     """Return the new public versions of a project; `None` without a valid response."""
     # The ETag saves most downloads: the page of a large project has megabytes.
     try:
-        return _remember(before, _ask(before.url, before.etag), int(time.time()))
+        return _remember(before, _ask(before.url, before.etag, hosts), int(time.time()))
     except (_UnknownError, ValueError, LookupError, TypeError, AttributeError) as error:
         _log.debug("no valid response from %s: %s", without_credentials(before.url), error)
         return None
 
 
-def _ask(url: str, etag: str | None = None) -> _Answer:
+def _ask(url: str, etag: str | None, hosts: SilentHosts) -> _Answer:
     """Request the page of a project.
 
     Raises:
-        _UnknownError: the response is neither a page nor 404.
+        _UnknownError: the response is neither a page nor 404, or the host has not answered for
+            other projects.
     """
+    host = urlsplit(url).netloc
+    if hosts.is_silent(host):
+        raise _UnknownError("not asked, as it has not answered for others")
     headers = {"Accept": SIMPLE_JSON, **({"If-None-Match": etag} if etag else {})}
     request = Request(url, headers=headers)  # noqa: S310 - http or https
     _log.debug("GET %s", url)
     try:
-        with answer_to(request, _TIMEOUT_S) as answer:
+        with hosts.asking(host, _is_silence), answer_to(request, _TIMEOUT_S) as answer:
             if isinstance(answer, HTTPError):
                 if answer.code in (NOT_MODIFIED, NOT_FOUND):
                     return _Answer(answer.code)
@@ -146,6 +177,10 @@ def _ask(url: str, etag: str | None = None) -> _Answer:
             return _Answer(answer.status, answer.headers["ETag"], answer.read(_LIMIT_BYTES))
     except NoAnswerError as error:
         raise _UnknownError(str(error)) from error
+
+
+def _is_silence(error: Exception) -> bool:
+    return isinstance(error, NoAnswerError)
 
 
 def _newest(files: Iterable[Any]) -> tuple[str | None, str | None]:

@@ -25,6 +25,7 @@ from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.process import run
+from pypi_insiders.util.silent_hosts import SilentHosts
 
 # `git ls-remote` mostly waits for its host: ten at once take as long as one.
 _AT_ONCE = 16
@@ -88,18 +89,26 @@ def ask(
         Repository to result, in the order of `watched`.
     """
     listed = list(watched)
+    one = partial(_ask, commands=commands, timeout_s=timeout_s, hosts=SilentHosts(_AT_ONCE))
     with ThreadPoolExecutor(_AT_ONCE) as pool:
-        replies = pool.map(partial(_ask, commands=commands, timeout_s=timeout_s), listed)
+        replies = pool.map(one, listed)
         return {item.name: reply for item, reply in zip(listed, replies, strict=True)}
 
 
-def _ask(repository: Repository, *, commands: TokenCommands | None, timeout_s: float) -> Reply:
+def _ask(
+    repository: Repository,
+    *,
+    commands: TokenCommands | None,
+    timeout_s: float,
+    hosts: SilentHosts,
+) -> Reply:
     try:
         access = access_to(repository, commands)
-        listed = git.list_refs(
-            repository.remote, access,
-            has_branches=repository.branch is not None, timeout_s=timeout_s,
-        )  # fmt: skip
+        with git.asking(repository.remote, hosts):
+            listed = git.list_refs(
+                repository.remote, access,
+                has_branches=repository.branch is not None, timeout_s=timeout_s,
+            )  # fmt: skip
         refs = listed.tags
         if not refs and repository.branch is None:
             branch = git.default_branch(repository.remote, access, timeout_s=timeout_s)

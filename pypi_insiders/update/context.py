@@ -34,9 +34,12 @@ from pypi_insiders.update.progress import Progress
 from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util.files import sweep
 from pypi_insiders.util.process_group import ProcessGroup
+from pypi_insiders.util.silent_hosts import SilentHosts
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
+
+CHECKS_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,8 @@ class UpdateContext:
     announcer: Announcer
     connections: SharedConnections
     """For the checks."""
+    hosts: SilentHosts
+    """Those that checks and uploads do not reach."""
     interrupted: threading.Event = field(default_factory=threading.Event)
     """Set when no further step may start."""
 
@@ -135,6 +140,7 @@ def opened(
                     began_at=now_s,
                     announcer=Announcer(paths, settings),
                     connections=shared,
+                    hosts=SilentHosts(CHECKS_AT_ONCE),
                 )
             finally:
                 builds.end()

@@ -68,21 +68,10 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
     # Without the names of public projects: holding them blocks the public project for installers,
     # and the user has not confirmed that.
-    held_names.hold(
-        paths,
-        {
-            item.project: name
-            for name, item in found.items()
-            if item.project and not _is_public(index_url, item.project)
-        },
-    )
-
-
-def _is_public(index_url: str | None, project: str) -> bool:
+    named = {item.project: name for name, item in found.items() if item.project}
     # If the index does not answer, the name is held: a private name must not be redirected.
-    with contextlib.suppress(InsidersError):
-        return index_url is not None and public_versions.has_project(index_url, project)
-    return False
+    public = public_versions.existing(index_url, named) if index_url else set()
+    held_names.hold(paths, {project: named[project] for project in named.keys() - public})
 
 
 def read(

@@ -96,12 +96,14 @@ def plan(
     tracked.load()
     # Before the host is contacted: lost files are reported even if it is unreachable.
     lost = lost_files.find(context, tracked)
-    listed = git.list_refs(
-        repository.remote,
-        context.access_to(repository),
-        has_branches=repository.branch is not None,
-        connections=context.connections,
-    )
+    access = context.access_to(repository)
+    with git.asking(repository.remote, context.hosts):
+        listed = git.list_refs(
+            repository.remote,
+            access,
+            has_branches=repository.branch is not None,
+            connections=context.connections,
+        )
     refs, head = listed.tags, HeadSelector(context, tracked)
     # Only after the host has answered: until then the last check stays.
     tracked.check = Check(now_s, tried_at=now_s)

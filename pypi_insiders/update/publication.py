@@ -130,10 +130,11 @@ class Publisher:
             _still_watched(self._context, self._tracked.repository),
             _given_back(self._paths, built, word),
         ):
-            if is_local or self._context.destination is None:
+            destination, hosts = self._context.destination, self._context.hosts
+            if is_local or destination is None:
                 files, new = self._publish_here(release, built, intend)
             else:
-                new = uploads.upload_files(self._context.destination, built.files)
+                new = uploads.upload_files(destination, hosts, built.files)
                 files = {path.name: sha256(path) for path in built.files}
         if not new:  # its files were here already
             announcer.cancel(announced)

@@ -27,7 +27,6 @@ from pypi_insiders.util.errors import InsidersError
 _log = logging.getLogger(__name__)
 
 # A check is one connection to a host; a fetch uses disk and processor too.
-_CHECKS_AT_ONCE = 16
 _FETCHES_AT_ONCE = 8
 
 
@@ -148,7 +147,7 @@ class UpdateRun:
         self._context.connections.expect(item.tracked.repository.remote for item in self._updates)
         builds_at_once = self._context.settings.build.jobs or os.cpu_count() or 1
         with (
-            ThreadPoolExecutor(_CHECKS_AT_ONCE) as checks,
+            ThreadPoolExecutor(contexts.CHECKS_AT_ONCE) as checks,
             ThreadPoolExecutor(_FETCHES_AT_ONCE) as fetches,
             ThreadPoolExecutor(builds_at_once) as builds,
         ):

@@ -13,6 +13,8 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.tracked import TrackedRepository
+from pypi_insiders.util.silent_hosts import SilentHosts
+from pypi_insiders.util.without_credentials import without_credentials
 
 _log = logging.getLogger(__name__)
 
@@ -83,17 +85,31 @@ def upload(context: UpdateContext, repository: Repository, build: Build) -> Buil
     context.progress.begin(repository.name, "upload", build.version)
     if context.destination is not None:
         files = [context.paths.distributions / name for name in build.files]
-        upload_files(context.destination, files)
+        upload_files(context.destination, context.hosts, files)
     return replace(build, uploaded_to=[*build.uploaded_to, *urls(context)])
 
 
-def upload_files(destination: remote_index.Destination, files: Sequence[Path]) -> list[str]:
+def _is_silence(error: Exception) -> bool:
+    return isinstance(error, PublishError) and error.is_unreachable
+
+
+def upload_files(
+    destination: remote_index.Destination, hosts: SilentHosts, files: Sequence[Path]
+) -> list[str]:
     """Upload files; return the names of those that the index did not have.
 
     Raises:
-        PublishError: the upload failed.
+        PublishError: the upload failed, or the index has not answered for other releases.
     """
-    # os.environ: uv needs the user's proxy and certificates.
-    new = remote_index.publish(destination, files, os.environ)
+    url = without_credentials(destination.url)
+    if hosts.is_silent(url):
+        raise PublishError(
+            f"{url} was not asked, as it has not answered for {hosts.enough} other releases",
+            "the next update tries again",
+            is_unreachable=True,
+        )
+    with hosts.asking(url, _is_silence):
+        # os.environ: uv needs the user's proxy and certificates.
+        new = remote_index.publish(destination, files, os.environ)
     _log.info("uploaded to %s: %s", destination.url, ", ".join(new) or "no new files")
     return new

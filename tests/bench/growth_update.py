@@ -77,6 +77,8 @@ def _link(project: Project, number: int) -> Path:
 def _person(home: Path, urls: list[str], commit: str) -> Person:
     person = Person(home)
     furnish(person, urls, commit)
+    # Once a day, it would be that of the fallback index that is measured.
+    person.paths.settings.write_text("[watcher]\npublic-versions = false\n")
     return person
 
 

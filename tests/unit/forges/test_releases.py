@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from fixtures import free_port
 from releases import Answer, File, MakeReleases, Releases, make_releases
 
 from pypi_insiders import forges
@@ -138,6 +139,19 @@ def test_no_release_is_told_from_a_repository_that_is_not_shown(
         assert not isinstance(hidden.value, NoReleaseError)
         assert hidden.value.message == f"{host} does not show me/probe {words} (404)"
         assert "repos set me/probe token-file=FILE" in str(hidden.value.hint)
+
+
+def test_a_forge_that_does_not_answer_is_not_asked_for_ever() -> None:
+    """An update asks it for each of a thousand repositories."""
+    url = f"https://127.0.0.1:{free_port()}/me/probe.git"
+    forge = forges.forge_of(url, "gitlab", name="me/probe")
+    found = []
+    for _ in range(17):
+        with pytest.raises(PassingError) as caught:
+            forges.release_of(forge, "v1.0", None, "me/probe")
+        found.append(caught.value.message)
+    assert set(found[:16]) == {f"{forge.host} does not answer: Connection refused"}
+    assert found[16] == f"{forge.host} was not asked, as it has not answered 16 times"
 
 
 def test_more_files_than_a_page_are_all_listed(make_releases: MakeReleases) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 from projects import create, git
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git.mirror import Refs
+from pypi_insiders.git.listing import Refs
 
 
 def test_tags_and_count_of_a_branch_come_from_its_own_history(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from fixtures import COMMAND, Person
+from fixtures import COMMAND, Person, free_port
 from furnished import furnish
 from projects import create
 from sshhost import SshHost
@@ -37,6 +37,19 @@ def test_many_repositories_of_one_host_are_checked_over_two_connections(
     assert done.stderr == ""
     assert 1 <= len(host.connections) <= 2
     assert list((runtime / "pypi-insiders").iterdir()) == []
+
+
+def test_a_host_that_does_not_answer_is_not_asked_for_each_of_its_repositories(
+    person: Person, tmp_path: Path
+) -> None:
+    """Each would wait for its timeout; those of other hosts are checked."""
+    project = create(tmp_path, "probe")
+    far = f"https://127.0.0.1:{free_port()}/me/probe.git"
+    furnish(person, [*[far] * 40, project.url], project.release("1.0"))
+    done = person.run("update", "-v")
+    assert done.stdout.startswith("Checked 41 repositories, published 0 files; 40 unreachable: ")
+    in_vain = done.stderr.count("was not asked, as it has not answered for 16 other repositories")
+    assert 40 - 2 * 16 < in_vain <= 40 - 16
 
 
 def test_an_update_that_is_stopped_ends_its_connections(
