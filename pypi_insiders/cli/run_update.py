@@ -19,8 +19,10 @@ from pypi_insiders.update.progress import Activity, Progress
 from pypi_insiders.update.request import UpdateRequest
 from pypi_insiders.util import times
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.formatting import counted
+from pypi_insiders.util.formatting import counted, listed
 from pypi_insiders.util.parsed_once import parsed_once
+
+_MOST_NAMED = 20  # in the summary
 
 
 @parsed_once()
@@ -181,8 +183,8 @@ def summary(outcomes: list[Outcome], elapsed_s: float) -> str:
     return (
         f"Checked {repositories}, published {counted(published, 'file')}"
         + (f" in {times.took(elapsed_s)}" if published else "")
-        + (f"; {len(missed)} unreachable: {', '.join(missed)}" if missed else "")
-        + (f"; {len(failed)} failed: {', '.join(failed)}" if failed else "")
+        + (f"; {len(missed)} unreachable: {listed(missed, _MOST_NAMED)}" if missed else "")
+        + (f"; {len(failed)} failed: {listed(failed, _MOST_NAMED)}" if failed else "")
     )
 
 

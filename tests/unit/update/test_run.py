@@ -48,6 +48,7 @@ def test_a_host_that_does_not_answer_is_not_asked_for_each_of_its_repositories(
     furnish(person, [*[far] * 40, project.url], project.release("1.0"))
     done = person.run("update", "-v")
     assert done.stdout.startswith("Checked 41 repositories, published 0 files; 40 unreachable: ")
+    assert done.stdout.endswith(", me/p-19 and 20 more\n")
     in_vain = done.stderr.count("was not asked, as it has not answered for 16 other repositories")
     assert 40 - 2 * 16 < in_vain <= 40 - 16
 
