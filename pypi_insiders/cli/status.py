@@ -28,6 +28,7 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     gc.disable()
     # TAB completes its arguments without this.
     from pypi_insiders.reporting import status as state
+    from pypi_insiders.reporting.verdict import grouped
 
     now = datetime.now().astimezone()
     found = state.take(default_paths(), now, names)
@@ -49,7 +50,7 @@ def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
         none_watched()
     if found.judgement.items:
         _separate(is_first)
-        lines = ((item.severity, item.line, item.hint) for item in found.judgement.items)
+        lines = ((item.severity, item.line, item.hint) for item in grouped(found.judgement.items))
         echo_verdicts(lines, by_subject=True)
     ctx.exit(found.judgement.health)
 

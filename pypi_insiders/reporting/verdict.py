@@ -1,10 +1,12 @@
 """The items of a judgement: each with its subject, its severity and a hint."""
 
 import re
-from collections.abc import Callable, Iterable
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from enum import IntEnum, StrEnum
 from typing import NamedTuple
 
+from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.without_credentials import without_any_credentials
 
@@ -12,6 +14,8 @@ CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "stat
 BUILDS, PASSWORDS = "builds", "passwords"
 ALL_YANKED = "yanked"
 """The kind of an item: every release of a project is yanked."""
+
+_GROUPED, _NAMED = 6, 3
 
 
 class Health(IntEnum):
@@ -50,6 +54,23 @@ class Item(NamedTuple):
     def line(self) -> str:
         """Return the line that commands print."""
         return f"{self.subject}: {self.text}"
+
+
+def grouped(items: Sequence[Item]) -> Iterator[Item]:
+    """Yield items for a terminal: of six or more that differ only in their subject, one line."""
+    same = defaultdict[tuple[str, ...], list[str]](list)
+    for item in items:
+        same[_common(item)].append(item.subject)
+    for item in items:
+        subjects = same[_common(item)]
+        if len(subjects) < _GROUPED:
+            yield item
+        elif item.subject == subjects[0]:
+            yield item._replace(subject=listed(subjects, _NAMED))
+
+
+def _common(item: Item) -> tuple[str, ...]:
+    return item.severity, item.text, item.hint or ""
 
 
 class Judgement(NamedTuple):

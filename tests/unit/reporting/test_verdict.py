@@ -2,7 +2,7 @@
 
 import pytest
 
-from pypi_insiders.reporting.verdict import clean, kind_of
+from pypi_insiders.reporting.verdict import Item, Severity, clean, grouped, kind_of
 
 
 @pytest.mark.parametrize(
@@ -20,6 +20,18 @@ from pypi_insiders.reporting.verdict import clean, kind_of
 def test_which_trouble_is_the_same(one: str, other: str, is_same: bool) -> None:
     """Counts, times and commits do not make new trouble, nor does how a tag fails."""
     assert (kind_of(one) == kind_of(other)) is is_same
+
+
+@pytest.mark.parametrize(("count", "lines"), [(5, 7), (6, 3)])
+def test_what_is_the_same_for_many_is_one_line(count: int, lines: int) -> None:
+    """A thousand repositories of a host that is down would hide everything else."""
+    many = [Item(Severity.PROBLEM, f"me/p-{number}", "not asked") for number in range(count)]
+    first = Item(Severity.PROBLEM, "me/first", "timed out")
+    last = Item(Severity.WARNING, "me/p-9", "not asked")
+    found = list(grouped([first, *many, last]))
+    assert (found[0], found[-1], len(found)) == (first, last, lines)
+    if lines == 3:
+        assert found[1].line == "me/p-0, me/p-1, me/p-2 and 3 more: not asked"
 
 
 def test_no_message_has_a_secret_or_moves_the_cursor() -> None:
