@@ -142,8 +142,9 @@ class _Bucket:
     def export(self) -> ExportResult:
         """Write what differs, in this order; return the numbers."""
         self._put(MARK, _MARK)
-        names = self._catalog.projects()
-        found = [project for name in names if (project := self._catalog.project(name))]
+        read = map(self._catalog.project, self._catalog.projects())
+        # The files of a project may be damaged, as is seen when they are read.
+        found = [project for project in read if project is not None and project.files]
         new = self._put_files(found)
         exported = contents.find(self._catalog, self._paths, found, self._files_before)
         stages: list[list[tuple[str, bytes]]] = [[], []]
@@ -155,7 +156,7 @@ class _Bucket:
         removed = self._remove_gone(exported)
         if self._restored:
             _log.warning(
-                "%d objects of %s were changed or removed by somebody else; written again",
+                "%d objects of %s differ from the last recorded export; written again",
                 self._restored, self._store.url,
             )  # fmt: skip
         files = sum(len(project.files) for project in found)
@@ -204,17 +205,19 @@ class _Bucket:
     def _is_current(
         self, key: str, digest: str, size_bytes: int | None, content: bytes | None = None
     ) -> bool:
-        """Return whether an object has a content, by its ETag, and note a change by others."""
+        """Return whether an object has a content, by its ETag; count what has changed here."""
         stored, written = self._stored.get(key), self._written.get(key)
-        if written is None:
-            # The record was lost, or another machine has exported.
-            if stored is None or size_bytes not in (None, stored.size_bytes):
-                return False
-            return stored.etag == self._md5(key, content)
-        if stored is not None and written[0] == stored.etag:
-            return written[1] == digest
-        with self._lock:
-            self._restored += 1
+        if stored is not None:
+            if written is not None and written[0] == stored.etag:
+                return written[1] == digest
+            # The record was lost, another machine has exported, or an export was killed.
+            if size_bytes in (None, stored.size_bytes) and stored.etag == self._md5(key, content):
+                with self._lock:
+                    self._written[key] = [stored.etag, digest]
+                return True
+        if written is not None:
+            with self._lock:
+                self._restored += 1
         return False
 
     def _md5(self, key: str, content: bytes | None) -> str | None:

@@ -32,7 +32,7 @@ def copy(catalog: Catalog, names: Iterable[str], directory: Path) -> tuple[list[
         directory: of the export.
 
     Returns:
-        All exported projects, and the names of the new files.
+        The projects that have a file to export, and the names of the new files.
 
     Raises:
         InsidersError: a project keeps changing, or a file is damaged.
@@ -44,8 +44,8 @@ def copy(catalog: Catalog, names: Iterable[str], directory: Path) -> tuple[list[
         exported = exported_files(directory, name)
         for _ in range(_TRIES):
             project = catalog.project(name)
-            if project is None:
-                break  # removed meanwhile
+            if project is None or not project.files:
+                break  # removed meanwhile, or damaged
             with contextlib.suppress(ChangedError):
                 for entry in project.files:
                     if not _is_current(packages / entry.name, entry, exported.get(entry.name)):

@@ -1,5 +1,6 @@
 """An export to an object store: what is written, in which order, and what is left alone."""
 
+import hashlib
 import json
 import os
 import re
@@ -21,7 +22,7 @@ from pypi_insiders.index import yanks
 from pypi_insiders.server.exporting import bucket
 from pypi_insiders.server.exporting.bucket import MARK, export_to
 from pypi_insiders.server.exporting.contents import ExportResult
-from pypi_insiders.server.exporting.object_store import ObjectStore
+from pypi_insiders.server.exporting.object_store import ObjectStore, Stored
 from pypi_insiders.util.errors import InsidersError, UsageError
 
 __all__ = ["dists"]
@@ -70,6 +71,20 @@ class Bucket(ObjectStore):
             for project in json.loads(self.get("simple/index.json"))["projects"]:
                 assert f"simple/{project['name']}/index.html" in keys
                 assert f"simple/{project['name']}/index.json" in keys
+
+
+class HashingBucket(Bucket):
+    """With MD5 as ETags, as S3 has them."""
+
+    def list(self) -> dict[str, Stored]:
+        return {
+            key: Stored(stored.size_bytes, hashlib.md5(self.get(key)).hexdigest())
+            for key, stored in super().list().items()
+        }
+
+    def put(self, key: str, content: Any, headers: Mapping[str, str]) -> str:
+        super().put(key, content, headers)
+        return self.list()[key].etag
 
 
 @pytest.fixture
@@ -158,7 +173,7 @@ def test_changes_of_others_are_undone_and_told(
     obstore.delete(objects.memory, gone)
     _, done = steps(objects, person)
     assert (set(done), objects.get(page)) == ({page, gone, f"-{stray}"}, before)
-    assert "2 objects of s3://bucket/index were changed or removed by somebody else" in caplog.text
+    assert "2 objects of s3://bucket/index differ from the last recorded export" in caplog.text
     assert objects.get("robots.txt") == b'{"files": []}'
 
 
@@ -175,6 +190,33 @@ def test_an_export_that_breaks_off_is_finished_by_the_next(
     _, done = steps(objects, person)
     assert not first & set(done)
     assert {"simple/one/index.json", "simple/index.json"} <= set(done)
+
+
+def test_an_export_that_was_killed_is_not_taken_for_others(
+    person: Person, dists: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has no record of the pages that it wrote; the next export completes it."""
+    objects = HashingBucket()
+    export_to(objects, person.paths)
+    (record,) = (person.paths.cache / "exports").iterdir()
+    before = record.read_bytes()
+    yanks.save(dists, {"one": {"1.1": "broken"}}, person.paths.state)
+    export_to(objects, person.paths)
+    after = record.read_bytes()
+    record.write_bytes(before)
+    assert steps(objects, person)[1] == []
+    assert (caplog.text, record.read_bytes()) == ("", after)
+
+
+def test_after_the_only_file_is_damaged_its_page_stays(
+    objects: Bucket, person: Person, dists: Path
+) -> None:
+    """In place, so that the damage is seen only when the file is read again."""
+    export_to(objects, person.paths)
+    before = objects.get("simple/two-three/index.json")
+    next(dists.glob("two*")).write_bytes(b"damaged")
+    assert steps(objects, person)[0].removed == 0
+    assert objects.get("simple/two-three/index.json") == before
 
 
 def test_a_damaged_file_of_the_index_is_not_spread(

@@ -184,6 +184,17 @@ def test_a_damaged_file_of_the_index_is_not_spread(
     assert contents(target) == before
 
 
+def test_after_the_only_file_is_damaged_its_page_stays(
+    person: Person, dists: Path, target: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """In place, so that the damage is seen only when the file is read again."""
+    before = (target / "simple/two-three/index.json").read_bytes()
+    next(dists.glob("two*")).write_bytes(b"damaged")
+    export(person.paths, target, None)
+    assert (target / "simple/two-three/index.json").read_bytes() == before
+    assert "its exported files stay" in caplog.text
+
+
 def test_a_small_index_is_compared_each_time(
     person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
