@@ -254,7 +254,10 @@ def ssh_address(url: str) -> str | None:
         return None
     user = f"{parts.username}@" if parts.username else ""
     port = f"-p {parts.port} " if parts.port else ""
-    return port + shlex.quote(user + parts.hostname)
+    # As it is written: ssh distinguishes capitals in the names of ~/.ssh/config.
+    place = parts.netloc.rpartition("@")[2]
+    at = place.lower().index(parts.hostname)
+    return port + shlex.quote(user + place[at : at + len(parts.hostname)])
 
 
 def _https(url: str) -> str | None:

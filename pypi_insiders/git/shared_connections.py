@@ -67,14 +67,19 @@ class SharedConnections:
         If that fails, git runs once more with a connection of its own: the reason is that one's.
         """
         url = settings.remote.url if settings.remote else ""
-        with self.session(url) as session, contextlib.suppress(UnreachableError):
+        with self.session(url) as session:
             if session:
                 environment = {**settings.environment, **session.environment}
                 shared = replace(settings, environment=environment)
-                done = command.attempt(*arguments, settings=shared, timeout_s=timeout_s)
-                if done.status == 0:
-                    session.has_ended(done.stderr)
-                    return done.stdout
+                try:
+                    done = command.attempt(*arguments, settings=shared, timeout_s=timeout_s)
+                except UnreachableError:
+                    # Or each repository of a host that hangs would wait twice.
+                    session.give_up("the host does not answer on one")
+                else:
+                    if done.status == 0:
+                        session.has_ended(done.stderr)
+                        return done.stdout
         listed = command.git(*arguments, settings=settings, timeout_s=timeout_s)
         if session:
             session.give_up("git fails on a shared one")
@@ -223,8 +228,10 @@ class _Host:
     def take(self) -> int | None:
         """Take a session; return the number of its connection, `None` if there is none."""
         with self._lock:
-            number = min(range(_CONNECTIONS), key=self._sessions.__getitem__)
-            if self._is_given_up or self._sessions[number] >= _SESSIONS:
+            # A server may refuse one of two at once. Source: sshd_config(5), `MaxStartups`.
+            left = [at for at, is_there in enumerate(self._are_there) if is_there is not False]
+            number = min(left, key=self._sessions.__getitem__, default=None)
+            if number is None or self._is_given_up or self._sessions[number] >= _SESSIONS:
                 return None
             self._sessions[number] += 1
         # The others wait: to connect on their own would take as long.

@@ -111,6 +111,18 @@ def test_two_names_of_a_host_have_connections_of_their_own(
     assert host.connections == ["one.test", "two.test"]
 
 
+def test_a_name_of_a_host_keeps_its_capitals(
+    start: Start, project: Project, shared: SharedConnections
+) -> None:
+    """In ~/.ssh/config they are part of it."""
+    aliases = "Host forge.test\n  ProxyCommand false\nHost Forge.Test\n  HostName forge.test\n"
+    host, url = start(client=aliases), url_of(project, "Forge.Test")
+    shared.expect([url] * MANY)
+    for _ in range(2):
+        assert tags(shared, url)
+    assert host.connections == ["Forge.Test"]
+
+
 @pytest.mark.parametrize("setting", ["ControlMaster auto", "ControlPath {directory}/%n"])
 def test_what_the_user_shares_is_left_alone(
     setting: str, start: Start, project: Project, runtime: Path, shared: SharedConnections
@@ -207,6 +219,35 @@ def test_what_fails_on_a_shared_connection_only_is_read_on_its_own(
     assert len(host.connections) == 3
 
 
+def test_one_connection_is_shared_if_the_host_refuses_the_other(
+    start: Start, project: Project, tmp_path: Path, shared: SharedConnections
+) -> None:
+    """A server refuses some of many that begin at once."""
+    host, url = start(), url_of(project)
+    connect = tmp_path / "ssh/connect"
+    connect.write_text(f"#!/bin/sh\nmkdir {tmp_path}/once && exit 1\n{connect.read_text()}")
+    shared.expect([url] * MANY)
+    for _ in range(3):
+        assert tags(shared, url)
+    assert len(host.connections) == 2
+
+
+def test_a_host_that_hangs_is_waited_for_once(
+    start: Start, project: Project, tmp_path: Path, shared: SharedConnections
+) -> None:
+    """After the first repository; each of a thousand would wait on a shared connection as well."""
+    endless = tmp_path / "endless"
+    endless.write_text("#!/bin/sh\nexec tail -f /dev/null\n")
+    endless.chmod(0o755)
+    start(server=f"ForceCommand {endless}\n")
+    url = url_of(project)
+    shared.expect([url] * MANY)
+    with pytest.raises(remotes.UnreachableError, match="timed out"):
+        remotes.list_refs(url, timeout_s=0.2, connections=shared)
+    with shared.session(url) as session:
+        assert session is None
+
+
 def test_a_missing_repository_ends_no_connection(
     start: Start, project: Project, shared: SharedConnections
 ) -> None:
@@ -222,13 +263,13 @@ def test_a_missing_repository_ends_no_connection(
 def test_a_host_that_cannot_be_reached_is_told_as_ever(
     start: Start, project: Project, shared: SharedConnections
 ) -> None:
-    """It is asked for a shared connection once."""
+    """It is asked for each of both shared connections once."""
     host, url = start(server="LoginGraceTime nonsense\n"), url_of(project)
     shared.expect([url] * MANY)
-    for _ in range(2):
+    for _ in range(3):
         with pytest.raises(remotes.UnreachableError):
             tags(shared, url)
-    assert len(host.connections) == 3
+    assert len(host.connections) == 2 + 3
 
 
 def test_a_connection_ends_without_the_process_that_has_made_it(
