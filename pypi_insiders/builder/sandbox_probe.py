@@ -1,7 +1,6 @@
 """Test whether a sandbox is available, and choose the launcher of builds."""
 
 import logging
-import os
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -10,6 +9,7 @@ from pathlib import Path
 from pypi_insiders.builder.errors import SANDBOX_LOST, SandboxError
 from pypi_insiders.builder.launcher import DirectLauncher, Launcher, Mounts
 from pypi_insiders.builder.sandbox import PAUSES_S, Sandbox, last_line
+from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
@@ -92,9 +92,9 @@ def measure(
         work = root / "work"
         work.mkdir(parents=True)
         marker.touch()
-        runtime = os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}")
+        bus = str(runtime_directory() / "bus")
         try:
-            argv = ("sh", "-c", _PROBE, "sh", str(marker), f"{runtime}/bus", str(work))
+            argv = ("sh", "-c", _PROBE, "sh", str(marker), bus, str(work))
             timeout_s = _PATIENT_PROBE_TIMEOUT_S if is_patient else _PROBE_TIMEOUT_S
             result = Sandbox(processes, hidden, PAUSES_S if is_patient else ()).run(
                 Command(argv, {}, work, timeout_s), Mounts(root, writable=(work,))

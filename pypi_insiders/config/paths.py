@@ -188,8 +188,9 @@ def build_log(paths: Paths, name: str, tag: str) -> Path:
 
 def runtime_directory() -> Path:
     """Return `$XDG_RUNTIME_DIR`, or systemd's default."""
-    # sudo, su and cron start shells without the variable.
-    return Path(os.environ.get("XDG_RUNTIME_DIR", f"/run/user/{os.getuid()}"))
+    # sudo, su and cron start shells without the variable. A relative path is invalid, as below.
+    path = Path(os.environ.get("XDG_RUNTIME_DIR", ""))
+    return path if path.is_absolute() else Path(f"/run/user/{os.getuid()}")
 
 
 def default_paths() -> Paths:

@@ -1,10 +1,11 @@
 """Where files lie."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from pypi_insiders.config.paths import Paths, default_paths
+from pypi_insiders.config.paths import Paths, default_paths, runtime_directory
 
 VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 
@@ -31,3 +32,14 @@ def test_each_variable_moves_one_directory(monkeypatch: pytest.MonkeyPatch) -> N
     for name in VARIABLES:
         monkeypatch.setenv(name, f"/elsewhere/{name}")
     assert default_paths() == Paths(*(Path(f"/elsewhere/{it}/pypi-insiders") for it in VARIABLES))
+
+
+@pytest.mark.parametrize("value", ["", "relative/path", None])
+def test_the_runtime_directory_is_never_below_the_working_directory(
+    value: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has sockets of connections."""
+    monkeypatch.delenv("XDG_RUNTIME_DIR", raising=False)
+    if value is not None:
+        monkeypatch.setenv("XDG_RUNTIME_DIR", value)
+    assert runtime_directory() == Path(f"/run/user/{os.getuid()}")
