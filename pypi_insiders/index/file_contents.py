@@ -18,7 +18,7 @@ from pypi_insiders.index import zip_files
 from pypi_insiders.index.distribution import DistributionError, is_wheel, release_of
 from pypi_insiders.index.zip_files import MOST_MEMBERS
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import sha256
+from pypi_insiders.util.files import open_file, sha256
 
 _FIELD = re.compile(rb"([!-9;-~]+):")
 _LOOKED_AT = (b"name", b"version", b"requires-python")
@@ -167,7 +167,7 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
             return _member(archive, names, "PKG-INFO")
     found: list[bytes] = []
     unpacked_bytes = number = 0
-    with gzip.open(path) as stream:
+    with open_file(path) as packed, gzip.open(packed) as stream:
         guarded = _Guarded(stream)
         # As a stream: otherwise tarfile seeks, and gzip unpacks from the start for each seek back.
         with tarfile.open(fileobj=guarded, mode="r|") as tar:  # type: ignore[call-overload]

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
+from pypi_insiders.util.files import open_file
+
 # zipfile creates an object for each member; real wheels have some thousand.
 MOST_MEMBERS = 100_000
 _LIST_LIMIT_BYTES = 16 * 1024 * 1024
@@ -21,7 +23,7 @@ def opened(path: Path) -> Iterator[zipfile.ZipFile]:
         BadZipFile: the file is damaged, or has too many members.
         OSError: the file cannot be read.
     """
-    with path.open("rb") as file:
+    with open_file(path) as file:
         guarded = _GuardedFile(file, path)
         with zipfile.ZipFile(guarded) as archive:
             guarded.is_open = True

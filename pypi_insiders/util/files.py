@@ -276,12 +276,12 @@ def sha256(path: Path) -> str:
     """Return the SHA-256 of a file in hexadecimal.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: it is not a regular file, or cannot be read.
     """
     import hashlib
 
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    with open_file(path) as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]
 
 
 @contextlib.contextmanager

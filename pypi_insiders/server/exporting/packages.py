@@ -14,7 +14,7 @@ from pypi_insiders.index.published import Project
 from pypi_insiders.server.exporting import contents, tree
 from pypi_insiders.server.exporting.contents import METADATA, ChangedError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import sha256
+from pypi_insiders.util.files import read_bytes, sha256
 
 _log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def copy(catalog: Catalog, names: Iterable[str], directory: Path) -> tuple[list[
 def exported_files(directory: Path, project: str) -> dict[str, str]:
     """Return file name to sha256 from the exported page of a project; empty without one."""
     with contextlib.suppress(OSError, ValueError, TypeError, LookupError):
-        page = (directory / "simple" / project / "index.json").read_bytes()
+        page = read_bytes(directory / "simple" / project / "index.json")
         return contents.sha256_of_page(page)
     return {}
 

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from pypi_insiders.util.files import remove
+from pypi_insiders.util.files import read_bytes, remove
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def write(path: Path, content: bytes) -> bool:
     """
     changed_ns = time.time_ns()
     with suppress(FileNotFoundError):
-        if path.read_bytes() == content:
+        if read_bytes(path) == content:
             return False
         # At least a second later, as nginx's ETag and rsync compare size and seconds.
         changed_ns = max(changed_ns, (int(path.stat().st_mtime) + 1) * 1_000_000_000)

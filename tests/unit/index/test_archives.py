@@ -4,6 +4,7 @@ import csv
 import gzip
 import hashlib
 import io
+import os
 import struct
 import sys
 import tarfile
@@ -76,6 +77,14 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
     with pytest.raises(DistributionError) as caught:
         file_contents.read(sdist)
     assert caught.value.message.endswith("it has more than 100000 members")
+
+
+@pytest.mark.parametrize("end", ["-py3-none-any.whl", ".tar.gz", ".zip"])
+def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(end: str, tmp_path: Path) -> None:
+    """It may come between a look at the file and its opening."""
+    os.mkfifo(fifo := tmp_path / f"probe-1.0{end}")
+    with pytest.raises(DistributionError, match="is damaged: .* it is a FIFO, not a file"):
+        file_contents.read(fifo)
 
 
 LINK, HARD, FILE = tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.REGTYPE

@@ -195,6 +195,18 @@ def test_after_the_only_file_is_damaged_its_page_stays(
     assert "its exported files stay" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "name", ["simple/one/index.json", "packages/one-1.0-py3-none-any.whl.metadata"]
+)
+def test_a_fifo_in_the_target_is_not_waited_for(
+    person: Person, dists: Path, target: Path, name: str
+) -> None:
+    (target / name).unlink()
+    os.mkfifo(target / name)
+    with pytest.raises(InsidersError, match="it is a FIFO, not a file"):
+        export(person.paths, target, None)
+
+
 def test_a_small_index_is_compared_each_time(
     person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
