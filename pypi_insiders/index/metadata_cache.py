@@ -31,6 +31,16 @@ _COLUMNS = (
     "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
     "requires_python, published_us, repository, tag, commit_id, problem"
 )
+# SQLite keeps any value in any column, and has no checksum that would tell of a damaged one.
+_IS_WHOLE = " AND ".join(
+    f"typeof({column}) IN ({kinds})"
+    for kinds, columns in (
+        ("'integer'", "size_bytes, mtime_ns, inode, published_us"),
+        ("'text'", "project, version, sha256"),
+        ("'text', 'null'", "metadata_sha256, requires_python, repository, tag, commit_id, problem"),
+    )
+    for column in columns.split(", ")
+)
 # The key has the directory: `server run --dist-dir` serves another one with the same database.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
@@ -126,7 +136,7 @@ class MetadataCache:
 
     def converted(self, convert: Callable[[Entry], T]) -> dict[str, T]:
         """Read all entries, and convert each before the next is read; by file name."""
-        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ?"  # noqa: S608 - no foreign text
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND {_IS_WHOLE}"  # noqa: S608
         with self._using() as connection:
             rows = connection.execute(query, (self._directory,))
             now_us = time.time_ns() // 1000
@@ -138,7 +148,7 @@ class MetadataCache:
         """Read the projects that have a published file, including missing files."""
         query = (
             "SELECT DISTINCT project FROM files WHERE directory = ? AND project != '' "
-            "AND sha256 != ''"
+            "AND typeof(project) = 'text' AND sha256 != ''"
         )
         with self._using() as connection:
             return {row[0] for row in connection.execute(query, (self._directory,))}
@@ -146,7 +156,7 @@ class MetadataCache:
 
     def entry(self, name: str) -> Entry | None:
         """Read the entry of a file; `None` if it has none."""
-        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ?"  # noqa: S608
+        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ? AND {_IS_WHOLE}"  # noqa: S608
         with self._using() as connection:
             row = connection.execute(query, (self._directory, name)).fetchone()
             return _entry(row, time.time_ns() // 1000) if row else None
@@ -155,12 +165,13 @@ class MetadataCache:
     def metadata(self, entry: Entry) -> bytes | None:
         """Read the core metadata of a file; `None` if unknown."""
         query = (
-            "SELECT metadata FROM files WHERE directory = ? AND name = ? AND metadata_sha256 = ?"
+            "SELECT metadata FROM files WHERE directory = ? AND name = ? AND metadata_sha256 = ? "
+            "AND typeof(metadata) = 'blob'"
         )
         with self._using() as connection:
             key = (self._directory, entry.name, entry.metadata_sha256)
             row = connection.execute(query, key).fetchone()
-            return bytes(row[0]) if row and row[0] is not None else None
+            return bytes(row[0]) if row else None
         return None
 
     def put(self, entry: Entry, metadata: bytes | None) -> None:

@@ -83,7 +83,7 @@ def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
 def test_a_fifo_in_the_place_of_a_file_is_not_waited_for(end: str, tmp_path: Path) -> None:
     """It may come between a look at the file and its opening."""
     os.mkfifo(fifo := tmp_path / f"probe-1.0{end}")
-    with pytest.raises(DistributionError, match="is damaged: .* it is a FIFO, not a file"):
+    with pytest.raises(DistributionError, match=r"is damaged: .* it is a FIFO, not a file"):
         file_contents.read(fifo)
 
 

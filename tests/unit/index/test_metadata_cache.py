@@ -101,6 +101,33 @@ def _of_another_shape(path: Path) -> None:
     connection.close()
 
 
+@pytest.mark.parametrize("value", [b"\xff", 1.5, None])
+@pytest.mark.parametrize("column", ["mtime_ns", "project", "sha256", "published_us"])
+def test_an_entry_with_a_value_of_another_kind_counts_as_missing(
+    tmp_path: Path, database: Path, column: str, value: object
+) -> None:
+    """Its file is read again; the other entries are whole."""
+    record, other = MetadataCache(database, tmp_path), ENTRY._replace(name="other", project="other")
+    record.put(ENTRY, b"Name: my-dist\n")
+    record.put(other, None)
+    with sqlite3.connect(database) as connection:
+        update = f"UPDATE files SET {column} = ? WHERE name = ?"
+        connection.execute(update, (value, ENTRY.name))
+    connection.close()
+    assert record.entries() == {"other": other}
+    assert record.entry(ENTRY.name) is None
+    assert all(isinstance(project, str) for project in record.projects())
+
+
+def test_metadata_of_another_kind_count_as_missing(tmp_path: Path, database: Path) -> None:
+    record = MetadataCache(database, tmp_path)
+    record.put(ENTRY, b"Name: my-dist\n")
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE files SET metadata = -1")
+    connection.close()
+    assert record.metadata(ENTRY) is None
+
+
 @pytest.mark.parametrize("spoil", [_damage, _a_directory, _zeros, _of_another_shape])
 def test_a_damaged_record_is_set_aside(
     tmp_path: Path, database: Path, spoil: type, caplog: pytest.LogCaptureFixture
