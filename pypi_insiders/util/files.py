@@ -83,25 +83,25 @@ def open_file(path: Path) -> BinaryIO:
         OSError: it cannot be opened.
     """
     # Before it is opened: opening a FIFO blocks until a writer comes, opening a device may act.
-    _demand_file(path.stat())
+    _demand_file(path.stat(), path)
     # It may have been replaced since, so the open does not block and the file is checked again.
     flags = os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC
     file = os.fdopen(os.open(path, flags), "rb")
     try:
-        _demand_file(os.fstat(file.fileno()))
+        _demand_file(os.fstat(file.fileno()), path)
     except OSError:
         file.close()
         raise
     return file
 
 
-def _demand_file(status: os.stat_result) -> None:
+def _demand_file(status: os.stat_result, path: Path) -> None:
     if stat.S_ISREG(status.st_mode) or _is_null(status):
         return
     if stat.S_ISDIR(status.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), "device")
-    raise NotAFileError(errno.EINVAL, f"it is a {kind}, not a file")
+    raise NotAFileError(errno.EINVAL, f"it is a {kind}, not a file", str(path))
 
 
 def _is_null(status: os.stat_result) -> bool:

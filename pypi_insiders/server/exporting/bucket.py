@@ -37,7 +37,7 @@ _MARK = (
     b"Made by `pypi-insiders export`, which replaces and deletes the objects below simple/,\n"
     b"packages/, project/ and -/ beside this one.\n"
 )
-_URL = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9._/-]*)?")
+_URL = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*/?")
 _PARALLEL = 16
 _FOR_EVER = "max-age=31536000, immutable"
 _AS_CHANGED = "no-cache"

@@ -250,7 +250,8 @@ def test_a_yank_changes_pages_alone(objects: Bucket, person: Person, dists: Path
 
 
 @pytest.mark.parametrize(
-    "target", ["s3://key:secret@bucket/x", "ftp://host/x", "s3://", "s3://b/x?y=z", "S3://b"]
+    "target",
+    ["s3://key:secret@bucket/x", "ftp://host/x", "s3://", "s3://b/x?y=z", "s3://b/x//y", "S3://b"],
 )
 def test_other_urls_are_wrong_usage(target: str) -> None:
     """A password in it is not shown."""

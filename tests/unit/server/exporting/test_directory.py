@@ -203,7 +203,7 @@ def test_a_fifo_in_the_target_is_not_waited_for(
 ) -> None:
     (target / name).unlink()
     os.mkfifo(target / name)
-    with pytest.raises(InsidersError, match="it is a FIFO, not a file"):
+    with pytest.raises(InsidersError, match=rf"it is a FIFO, not a file \({target / name}\)"):
         export(person.paths, target, None)
 
 
