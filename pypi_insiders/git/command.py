@@ -226,7 +226,7 @@ def _finish(
     """
     if process is None:
         raise RuntimeError("git has ended already")
-    with _running(process.pid):
+    with ending(process.pid):
         return _wait(process, until_s, connects=connects)
 
 
@@ -292,7 +292,8 @@ _has_ended = threading.Event()
 
 
 @contextlib.contextmanager
-def _running(pid: int) -> Iterator[None]:
+def ending(pid: int) -> Iterator[None]:
+    """Let `end` kill a process of this context with its descendants."""
     _pids.add(pid)
     # `end` may have run before git was started.
     if _has_ended.is_set():
@@ -304,7 +305,7 @@ def _running(pid: int) -> Iterator[None]:
 
 
 def end() -> None:
-    """Kill all running git processes of all threads, and those that are started from now on."""
+    """Kill all git processes and starting connections of all threads, from now on too."""
     _has_ended.set()
     for pid in tuple(_pids):
         kill_with_descendants(pid)

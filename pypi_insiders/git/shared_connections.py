@@ -6,9 +6,10 @@ import os
 import re
 import shlex
 import stat
+import subprocess
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from pypi_insiders.git.errors import UnreachableError
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory
+from pypi_insiders.util.process_group import kill_with_descendants
 from pypi_insiders.util.trees import remove_tree
 
 _log = logging.getLogger(__name__)
@@ -266,19 +268,39 @@ class _Host:
 
     def _start(self, number: int) -> bool:
         """Connect; return whether that has succeeded. Why it has not, git finds on its own."""
-        try:
-            _output(
-                "ssh", "-o", "ControlMaster=yes", *self.options(number)[2:],
-                # In the background once the host has accepted the key.
-                "-o", f"ControlPersist={_IDLE_S}", "-N", "-T",
-                "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no",
-                *self._address,
-                timeout_s=_START_S,
-            )  # fmt: skip
-        except InsidersError as error:
-            _log.debug("connections to %s are not shared: %s", self._address[-1], error.message)
-            return False
-        return True
+        argv = (
+            "ssh", "-o", "ControlMaster=yes", *self.options(number)[2:],
+            # In the background once the host has accepted the key.
+            "-o", f"ControlPersist={_IDLE_S}", "-N", "-T",
+            "-o", "ClearAllForwardings=yes", "-o", "ForwardAgent=no", "-o", "ForwardX11=no",
+            *self._address,
+        )  # fmt: skip
+        if why := _failure(argv):
+            _log.debug("connections to %s are not shared: %s", self._address[-1], why)
+        return why is None
+
+
+def _failure(argv: Sequence[str]) -> str | None:
+    """Connect, as git does; return why that fails, `None`: it has succeeded."""
+    _log.debug("+ %s", shlex.join(argv))
+    try:
+        # Not process.run, whose program an interrupted update could not end.
+        with (
+            subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                env=_environment(),
+            ) as started,
+            command.ending(started.pid),
+        ):  # fmt: skip
+            try:
+                errors = started.communicate(timeout=_START_S)[1].decode(errors="replace")
+            except subprocess.TimeoutExpired:
+                kill_with_descendants(started.pid)
+                return f"ssh timed out after {_START_S} s"
+    except OSError as error:
+        return f"cannot run ssh: {error.strerror}"
+    status = started.returncode
+    return None if status == 0 else f"ssh ended with {status}: {errors.strip()}"
 
 
 def _settings(pattern: str) -> list[str]:
@@ -290,14 +312,17 @@ def _settings(pattern: str) -> list[str]:
     return [line.partition("\n")[2] for line in found.stdout.split("\0") if line]
 
 
-def _output(*argv: str, timeout_s: float = _TIMEOUT_S) -> str:
+def _environment() -> dict[str, str]:
+    return {**os.environ, **ENVIRONMENT}
+
+
+def _output(*argv: str) -> str:
     """Run a program as git does; return its output.
 
     Raises:
         InsidersError: it cannot be run, fails or takes too long.
     """
-    environment = {**os.environ, **ENVIRONMENT}
-    done = process.run(argv, timeout_s=timeout_s, environment=environment)
+    done = process.run(argv, timeout_s=_TIMEOUT_S, environment=_environment())
     if done.status != 0:
         raise InsidersError(f"{argv[0]} ended with {done.status}: {done.stderr.strip()}")
     return done.stdout

@@ -6,7 +6,9 @@ import os
 import select
 import stat
 import subprocess
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +18,7 @@ from projects import Project, create
 from sshhost import SshHost
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git import SharedConnections, shared_connections
+from pypi_insiders.git import SharedConnections, command, shared_connections
 from pypi_insiders.util.errors import InsidersError
 
 pytestmark = pytest.mark.usefixtures("gitconfig")
@@ -246,6 +248,26 @@ def test_a_host_that_hangs_is_waited_for_once(
         remotes.list_refs(url, timeout_s=0.2, connections=shared)
     with shared.session(url) as session:
         assert session is None
+
+
+def test_an_interrupted_update_waits_for_no_connection_that_begins(
+    start: Start, project: Project, tmp_path: Path, shared: SharedConnections,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """It may be up to its time limit, which systemd or a container would not await."""
+    monkeypatch.setattr(command, "_has_ended", threading.Event())
+    start()
+    url = url_of(project)
+    os.mkfifo(begun := tmp_path / "begun")
+    (tmp_path / "ssh/connect").write_text(f"#!/bin/sh\n: >{begun}\nexec tail -f /dev/null\n")
+    shared.expect([url] * MANY)
+    with ThreadPoolExecutor(2) as pool:
+        listed = pool.submit(tags, shared, url)
+        begun.read_bytes()
+        command.end()
+        pool.submit(shared.close).result(shared_connections._START_S / 2)
+        with pytest.raises(InsidersError, match="killed by signal 9"):
+            listed.result(shared_connections._START_S / 2)
 
 
 def test_a_missing_repository_ends_no_connection(
