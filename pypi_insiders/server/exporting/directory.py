@@ -43,25 +43,26 @@ def export(
         locked(paths.locks.exports, on_wait),
         _says(directory),
     ):
-        known = record.load(paths, directory, fallback_url)
+        configuration = _configuration(fallback_url)
+        known = record.load(paths, directory, configuration)
         if known is not None and known.count >= COMPARED_AT_ONCE:
             done = changes.export(paths, directory, known)
             if done is not None:
                 return done
         with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache:
-            return _export_all(paths, directory, fallback_url, cache)
+            return _export_all(paths, directory, configuration, cache)
 
 
 def _export_all(
-    paths: Paths, directory: Path, fallback_url: str | None, cache: MetadataCache
+    paths: Paths, directory: Path, configuration: str, cache: MetadataCache
 ) -> ExportResult:
     # New files first, then pages, and removals last: no page ever lists a missing file.
     catalog = contents.open_catalog(paths, cache)
     catalog.refresh()  # raises before the target is created
     held_names.sync(paths)
     _claim(directory, paths.distributions)
-    begun = record.begin(paths, directory, fallback_url)
-    tree.write(directory / _CONFIGURATION, _configuration(fallback_url).encode())
+    begun = record.begin(paths, directory, configuration)
+    tree.write(directory / _CONFIGURATION, configuration.encode())
     projects, new = packages.copy(catalog, catalog.projects(), directory)
     found = contents.find(catalog, paths, projects, partial(packages.exported_files, directory))
     written = tree.write_all(directory, found.pages())

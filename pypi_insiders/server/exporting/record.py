@@ -36,7 +36,7 @@ class Record:
     """A complete export to a directory, of an index without damaged files."""
 
     made: list[str]
-    """What it depends on: version of this program, boot of the machine, target."""
+    """What it depends on: version of this program, boot of the machine, target, nginx.conf."""
     at_s: int
     """Seconds of the epoch."""
     inputs: dict[str, Stamp | None]
@@ -97,21 +97,23 @@ def inputs(paths: Paths) -> dict[str, Stamp | None]:
     return found | {str(paths.record): database and database[:1]}
 
 
-def made(directory: Path, fallback_url: str | None) -> list[str]:
+def made(directory: Path, configuration: str) -> list[str]:
     """Return what a record must have in common with the export that uses it."""
     # A crash of the machine may have cut files short.
     boot = read_text(_BOOT) or ""
-    return [__version__, boot.strip(), str(directory.resolve()), fallback_url or ""]
+    # Not the version alone, which is the same for many commits of a clone.
+    configured = sha256(configuration.encode()).hexdigest()
+    return [__version__, boot.strip(), str(directory.resolve()), configured]
 
 
-def begin(paths: Paths, directory: Path, fallback_url: str | None) -> Record:
+def begin(paths: Paths, directory: Path, configuration: str) -> Record:
     """Return the record of an export that begins; the one before is removed.
 
     Raises:
         InsidersError: it cannot be removed.
     """
     remove(_path(paths, directory))
-    target = made(directory, fallback_url)
+    target = made(directory, configuration)
     listed = listing.compare(paths.distributions, {}).new
     # Before anything is read, so that a change meanwhile is seen by the next export.
     return Record(target, int(time.time()), inputs(paths), {}, {}, listed, {}, [], [])
@@ -146,7 +148,7 @@ def finish(record: Record, paths: Paths, directory: Path, found: Exported) -> No
     save(paths, directory, record)
 
 
-def load(paths: Paths, directory: Path, fallback_url: str | None) -> Record | None:
+def load(paths: Paths, directory: Path, configuration: str) -> Record | None:
     """Read the record of the last export; `None`: compare everything.
 
     That is without a usable record, after a day, after a restart of the machine, and where
@@ -160,7 +162,7 @@ def load(paths: Paths, directory: Path, fallback_url: str | None) -> Record | No
     if digest != _digest(text):
         return None
     found = Record(**json.loads(text))
-    if found.made != made(directory, fallback_url):
+    if found.made != made(directory, configuration):
         return None
     is_fresh = 0 <= time.time() - found.at_s < VALID_FOR_S
     if not is_fresh or found.inputs != inputs(paths):

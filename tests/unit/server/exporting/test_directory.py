@@ -184,6 +184,17 @@ def test_a_damaged_file_of_the_index_is_not_spread(
     assert contents(target) == before
 
 
+def test_another_configuration_of_nginx_is_written_at_once(
+    person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after an upgrade, which may mend it."""
+    former = directory._configuration(None)
+    monkeypatch.setattr(directory, "_configuration", lambda _url: f"{former}# mended\n")
+    export(person.paths, target, None)
+    assert (target / "nginx.conf").read_text().endswith("# mended\n")
+    assert quick == []
+
+
 def test_after_the_only_file_is_damaged_its_page_stays(
     person: Person, dists: Path, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
