@@ -23,6 +23,7 @@ _BATCH = 1_000
 _RETRIES: "store.RetryConfig" = {"max_retries": 4, "retry_timeout": timedelta(seconds=60)}
 _CREDENTIALS_HINT = "check the credentials in the environment, and the policy of the bucket"
 _DENIED = re.compile("40[13]|Access|Auth|Invalid(?:Access|Token)|SignatureDoesNotMatch")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _SCHEMES = {"s3": ("aws",), "gs": ("google",), "az": ("azure",)}
 
 
@@ -90,11 +91,19 @@ class ObjectStore:
             yield
         except (exceptions.BaseError, FileNotFoundError, PermissionError, ValueError) as error:
             raise _explained(self.url, error) from error
+        except BaseException as error:
+            # Of Rust, and no `Exception`: the library panics of some invalid settings.
+            if type(error).__name__ != "PanicException":
+                raise
+            raise InsidersError(
+                f"cannot export to {self.url}: a setting of the object store is invalid",
+                _CREDENTIALS_HINT,
+            ) from error
 
 
 def _open(url: str) -> "store.ObjectStore":
     settings = _settings(url)
-    _check_endpoint(url, settings)
+    _check(url, settings)
     return store.from_url(url, config=settings, retry_config=_RETRIES)
 
 
@@ -111,11 +120,19 @@ def _settings(url: str) -> Any:
     return {name: value for name, value in found.items() if name.startswith(kind)}
 
 
-def _check_endpoint(url: str, settings: Mapping[str, str]) -> None:
-    """Raise an error for an endpoint that is not a URL, of which the library panics."""
+def _check(url: str, settings: Mapping[str, str]) -> None:
+    """Raise an error for settings of which the library panics."""
     environment = {name.lower(): value for name, value in os.environ.items()}
+    kind = _SCHEMES[url.partition(":")[0]]
+    for name, value in {**environment, **settings}.items():
+        # The key of a service account is JSON of several lines.
+        if name.startswith(kind) and _CONTROL.search(value) and not value.lstrip().startswith("{"):
+            raise InsidersError(
+                f"{name.upper()} contains a line end or another control character",
+                "remove it: `tr -d '\\r\\n'`",
+            )
     for name in ("aws_endpoint_url", "aws_endpoint_url_s3", "aws_endpoint"):
-        value = settings.get(name) or environment.get(name)
+        value = settings.get(name) or environment.get(name) or ""
         if url.startswith("s3:") and value and not re.match(r"https?://[^/]", value):
             raise InsidersError(f"{name.upper()} is not a URL", "set it to https://HOST")
 

@@ -48,6 +48,31 @@ def test_an_endpoint_that_is_no_url_is_one_line(monkeypatch: pytest.MonkeyPatch)
         ObjectStore("s3://b/x")
 
 
+@pytest.mark.parametrize("end", ["\n", "\r"])
+def test_a_line_end_in_a_variable_is_one_line(end: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It comes from a file, or with a secret of CI, and the library panics of it."""
+    monkeypatch.setenv("GOOGLE_SERVICE_ACCOUNT", "not of this store\n")
+    monkeypatch.setenv("AWS_SESSION_TOKEN", f"secret{end}")
+    with pytest.raises(InsidersError) as error:
+        ObjectStore("s3://b/x")
+    assert error.value.message == (
+        "AWS_SESSION_TOKEN contains a line end or another control character"
+    )
+
+
+def test_any_other_setting_of_which_the_library_panics_is_one_line(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("ACCESS_KEY_ID", "SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(f"AWS_{name}", "secret")
+    monkeypatch.setenv("AWS_REGION", "no region")
+    with pytest.raises(InsidersError) as error:
+        ObjectStore("s3://b/x").list()
+    assert error.value.message == (
+        "cannot export to s3://b/x: a setting of the object store is invalid"
+    )
+
+
 def test_a_credential_of_the_unit_wins(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """It has the names of the environment; those of other stores are left out."""
     (tmp_path / object_store.CREDENTIAL).write_text(
