@@ -58,6 +58,7 @@ class SharedConnections:
         self._lock = threading.Lock()
         self._urls = Counter[str]()
         self._hosts = dict[str, _Host | None]()
+        self._rewritten: tuple[str, ...] = ()
 
     def expect(self, urls: Iterable[str]) -> None:
         """Count the repositories of each host; called before they are listed."""
@@ -119,32 +120,25 @@ class SharedConnections:
             if address not in self._hosts and address in self._urls:
                 self._hosts[address] = self._shared(address)
             host = self._hosts.get(address)
-        return None if self._is_rewritten(url) else host
+        # By git, to another host, for which other settings may apply.
+        return None if url.startswith(self._rewritten) else host
 
     def _shared(self, address: str) -> "_Host | None":
         """Return the host of an address if its connections can be shared."""
-        if self._directory is None or self._user_chooses:
-            return None
         try:
-            host = _Host(address, self._directory)
+            if self._directory is None or self._user_chooses:
+                return None
+            self._rewritten = tuple(_settings(r"^url\..*\.insteadof$"))
+            return _Host(address, self._directory)
         except (InsidersError, ValueError) as error:
             _log.debug("connections to %s are not shared: %s", address, error)
             return None
-        return host
 
     @cached_property
     def _user_chooses(self) -> bool:
         """Whether the user sets which ssh git runs."""
         is_set = any(os.environ.get(name) for name in ("GIT_SSH_COMMAND", "GIT_SSH"))
         return is_set or bool(_settings(r"^core\.sshcommand$"))
-
-    def _is_rewritten(self, url: str) -> bool:
-        # To another host, for which other settings may apply.
-        return url.startswith(tuple(self._rewritten))
-
-    @cached_property
-    def _rewritten(self) -> list[str]:
-        return _settings(r"^url\..*\.insteadof$")
 
     @cached_property
     def _directory(self) -> Path | None:

@@ -177,6 +177,18 @@ def test_a_url_that_git_rewrites_uses_no_connection_of_another_host(
     assert host.connections == ["other.test"]
 
 
+def test_what_the_user_has_set_is_not_guessed_if_git_does_not_answer(
+    start: Start, project: Project, shared: SharedConnections, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a machine under load, or with a home that hangs."""
+    monkeypatch.setattr(shared_connections, "_TIMEOUT_S", 0)
+    host, url = start(), url_of(project)
+    shared.expect([url] * MANY)
+    for _ in range(2):
+        assert tags(shared, url)
+    assert len(host.connections) == 2
+
+
 def test_a_host_that_refuses_further_sessions_is_read_nevertheless(
     start: Start, project: Project, shared: SharedConnections,
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch,
