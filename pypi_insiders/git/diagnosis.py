@@ -256,7 +256,7 @@ def ssh_address(url: str) -> str | None:
     port = f"-p {parts.port} " if parts.port else ""
     # As it is written: ssh distinguishes capitals in the names of ~/.ssh/config.
     place = parts.netloc.rpartition("@")[2]
-    at = place.lower().index(parts.hostname)
+    at = place.lower().index(parts.hostname.lower())  # the zone of IPv6 keeps its capitals
     return port + shlex.quote(user + place[at : at + len(parts.hostname)])
 
 

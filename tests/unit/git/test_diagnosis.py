@@ -10,7 +10,7 @@ import pytest
 from fixtures import need
 
 from pypi_insiders.git import local_ssh
-from pypi_insiders.git.diagnosis import Remote, explain
+from pypi_insiders.git.diagnosis import Remote, explain, ssh_address
 from pypi_insiders.git.errors import UnexplainedError, UnreachableError
 from pypi_insiders.git.meanings import MEANINGS
 
@@ -283,3 +283,21 @@ def test_a_malformed_url_is_no_bug(url: str) -> None:
 def test_the_host_of_a_submodule_adds_no_command() -> None:
     why = explain("SSL certificate problem", "fetch", Remote("https://x;reboot;/me/probe"))
     assert "`git config --global 'http.https://x;reboot;.sslCAInfo' FILE`" in (why.hint or "")
+
+
+@pytest.mark.parametrize(
+    ("url", "address"),
+    [
+        ("git@Forge:x/y", "git@Forge"),
+        ("ssh://Git@Forge:22/x", "-p 22 Git@Forge"),
+        ("ssh://[FE80::1]:22/x", "-p 22 FE80::1"),
+        ("ssh://[fe80::1%25Eth0]/x", "fe80::1%25Eth0"),
+        ("ssh://user:password@Forge/x", "user@Forge"),
+        ("ssh://-oProxyCommand=x/y", None),
+        ("ssh:///x", None),
+        ("https://forge/x", None),
+    ],
+)
+def test_the_address_for_ssh(url: str, address: str | None) -> None:
+    """It is as the user has written it, without a password."""
+    assert ssh_address(url) == address
