@@ -12,7 +12,7 @@ _log = logging.getLogger(__package__)
 
 def keep_up(scan: DirectoryScan, learn: Callable[[Iterable[str]], None]) -> NoReturn:
     """Examine new files until the process ends; see `Catalog.keep_up`."""
-    is_first, problem = True, ""
+    is_first, problem, bug = True, "", ""
     while True:
         # Before the refresh, so that news during it is not lost.
         scan.news.clear()
@@ -34,8 +34,16 @@ def keep_up(scan: DirectoryScan, learn: Callable[[Iterable[str]], None]) -> NoRe
             # Only after a successful listing: with a disk that is not mounted yet, the whole
             # cache would be dropped.
             scan.forget_gone()
-        learn(scan.published.groups)
-        while scan.examine_next():
-            pass
+        try:
+            learn(scan.published.groups)
+            while scan.examine_next():
+                pass
+        except Exception as error:
+            # The names of what comes are still learned; requests read their own files.
+            if repr(error) != bug:
+                bug = repr(error)
+                _log.exception("cannot read new files")
+            scan.news.wait(LOOK_AGAIN_AFTER_S)
+            continue
         if not scan.news.wait(scan.pause_s):
             scan.look_again()

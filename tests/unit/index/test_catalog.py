@@ -8,11 +8,11 @@ import shutil
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, NoReturn
 
 import pytest
 from wheels import sdist, wheel
@@ -590,6 +590,36 @@ def test_files_are_examined_before_anybody_asks(directory: Path, catalog: Catalo
     with telling("pypi_insiders.index") as told:
         threading.Thread(target=catalog.keep_up, daemon=True).start()
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
+
+
+def test_after_an_exception_the_names_of_new_files_are_still_learned(
+    directory: Path, record: MetadataCache
+) -> None:
+    """Without them, a project would be the fallback index's once its directory is lost."""
+    sdist(directory, "my-dist", "1.0")
+
+    def fail() -> NoReturn:
+        raise RuntimeError("a bug")
+
+    def learn(projects: Iterable[str]) -> None:
+        if set(projects) == {"my-dist", "other"}:
+            raise SystemExit
+
+    catalog = Catalog(directory, record, fail)
+
+    def run() -> None:
+        with suppress(SystemExit):
+            catalog.keep_up(learn)
+
+    with telling("pypi_insiders.index") as told:
+        thread = threading.Thread(target=run, daemon=True)
+        thread.start()
+        while told.get(timeout=60) != "cannot read new files":
+            pass  # of threads of other tests
+        sdist(directory, "other", "1.0")
+        catalog.refresh()
+        thread.join(timeout=60)
+        assert not thread.is_alive()
 
 
 def test_the_record_does_not_grow_for_ever(
