@@ -8,6 +8,7 @@ import re
 import threading
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from io import FileIO
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
@@ -247,16 +248,20 @@ class _Bucket:
 
     def _files_before(self, project: str) -> list[str]:
         """Return the exported files of a project that has none in the index."""
-        if f"simple/{project}/index.html" not in self._stored:
-            return []
-        names = (
-            key.removeprefix("packages/") for key in self._stored if key.startswith("packages/")
-        )
-        return [
-            name
-            for name in names
-            if not name.endswith(METADATA) and project in distribution.projects_of(name)
-        ]
+        has_page = f"simple/{project}/index.html" in self._stored
+        return self._stored_files.get(project, []) if has_page else []
+
+    @cached_property
+    def _stored_files(self) -> dict[str, list[str]]:
+        """Project to its distributions in the bucket."""
+        # Once, not for each held name without a release.
+        found: dict[str, list[str]] = {}
+        for key in self._stored:
+            if key.startswith("packages/") and not key.endswith(METADATA):
+                name = key.removeprefix("packages/")
+                for project in distribution.projects_of(name):
+                    found.setdefault(project, []).append(name)
+        return found
 
     def _remove_gone(self, exported: Exported) -> int:
         """Delete the pages that are gone, then the files; return the number of files."""

@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import obstore
@@ -18,7 +19,8 @@ from exports import JSON, dists
 from fixtures import Person
 from obstore.store import MemoryStore
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index import distribution, yanks
+from pypi_insiders.repositories import held_names
 from pypi_insiders.server.exporting import bucket
 from pypi_insiders.server.exporting.bucket import MARK, export_to
 from pypi_insiders.server.exporting.contents import ExportResult
@@ -232,6 +234,23 @@ def test_a_damaged_file_of_the_index_is_not_spread(
     with pytest.raises(InsidersError, match="one of its files is damaged"):
         steps(objects, person)
     assert [step for step in objects.steps if "2.0" in step or "simple" in step] == []
+
+
+def test_each_object_is_looked_at_once_however_many_names_are_held(
+    objects: Bucket, person: Person, dists: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be the product of both, for thousands of repositories without a release."""
+    held_names.hold(person.paths, {f"held-{number}": "me/held" for number in range(3)})
+    export_to(objects, person.paths)
+    asked: list[str] = []
+
+    def projects_of(name: str) -> frozenset[str]:
+        asked.append(name)
+        return distribution.projects_of(name)
+
+    monkeypatch.setattr(bucket, "distribution", SimpleNamespace(projects_of=projects_of))
+    assert steps(objects, person)[1] == []
+    assert sorted(asked) == sorted(path.name for path in dists.glob("*-*"))
 
 
 def test_a_bucket_of_others_is_refused(objects: Bucket, person: Person, dists: Path) -> None:
