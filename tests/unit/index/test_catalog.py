@@ -67,6 +67,30 @@ def telling(name: str) -> Iterator["SimpleQueue[str]"]:
         logger.removeHandler(handler)
 
 
+@contextmanager
+def keeping_up(catalog: Catalog) -> Iterator[None]:
+    """Examine new files in a thread, as the server does, until the block ends."""
+    has_ended = threading.Event()
+
+    def learn(_projects: Iterable[str]) -> None:
+        if has_ended.is_set():
+            raise SystemExit
+
+    def run() -> None:
+        with suppress(SystemExit):
+            catalog.keep_up(learn)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        has_ended.set()
+        while thread.is_alive():
+            catalog._scan.news.set()
+            thread.join(timeout=0.1)
+
+
 TICK_NS = 30_000_000
 
 
@@ -309,8 +333,8 @@ def test_a_copy_that_stalls_is_served_in_the_end(
         with copy.open("ab") as file:
             file.write(content[5000:])
         age(copy)
-        threading.Thread(target=catalog.keep_up, daemon=True).start()
-        assert told.get(timeout=60) == f"{copy.name} is now served"
+        with keeping_up(catalog):
+            assert told.get(timeout=60) == f"{copy.name} is now served"
     assert names(catalog, "my-dist") == [copy.name]
 
 
@@ -519,8 +543,7 @@ def test_what_is_out_of_reach_is_not_forgotten(
     record.put(entry._replace(published_us=10**15), b"")
     _away(directory)
     successor = Catalog(directory, record)
-    with telling("pypi_insiders.index") as told:
-        threading.Thread(target=successor.keep_up, daemon=True).start()
+    with telling("pypi_insiders.index") as told, keeping_up(successor):
         assert told.get(timeout=60) == (
             f"cannot read {directory}: No such file or directory; nothing is served until this "
             "is fixed"
@@ -587,8 +610,7 @@ def test_files_are_examined_before_anybody_asks(directory: Path, catalog: Catalo
     broken = directory / "my_dist-1.0.tar.gz"
     broken.write_text("no archive")
     age(broken)
-    with telling("pypi_insiders.index") as told:
-        threading.Thread(target=catalog.keep_up, daemon=True).start()
+    with telling("pypi_insiders.index") as told, keeping_up(catalog):
         assert told.get(timeout=60).startswith("not served: my_dist-1.0.tar.gz is damaged: ")
 
 
@@ -614,8 +636,7 @@ def test_after_an_exception_the_names_of_new_files_are_still_learned(
     with telling("pypi_insiders.index") as told:
         thread = threading.Thread(target=run, daemon=True)
         thread.start()
-        while told.get(timeout=60) != "cannot read new files":
-            pass  # of threads of other tests
+        assert told.get(timeout=60) == "cannot read new files"
         sdist(directory, "other", "1.0")
         catalog.refresh()
         thread.join(timeout=60)
@@ -639,11 +660,8 @@ def test_the_record_does_not_grow_for_ever(
     broken.write_text("x")
     age(broken)
     after = Catalog(directory, record)
-    with telling("pypi_insiders.index") as told:
-        threading.Thread(target=after.keep_up, daemon=True).start()
-        # Threads of other tests may log too.
-        while not told.get(timeout=60).startswith("not served: README"):
-            pass
+    with telling("pypi_insiders.index") as told, keeping_up(after):
+        assert told.get(timeout=60).startswith("not served: README")
     assert after.projects() == ("my-dist",)
     assert sorted(record.entries()) == sorted(["README", files[1].name, files[2].name])
 
@@ -655,7 +673,6 @@ def test_many_threads_see_one_truth(
     ended_early: list[object] = []
     monkeypatch.setattr(threading, "excepthook", ended_early.append)
     catalog = Catalog(directory, record)
-    threading.Thread(target=catalog.keep_up, daemon=True).start()
     files = [wheel(tmp_path / "built", "my-dist", f"1.{number}") for number in range(40)]
     wrong: list[object] = []
     ended = threading.Event()
@@ -669,15 +686,16 @@ def test_many_threads_see_one_truth(
             most = count
 
     threads = [threading.Thread(target=ask) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for count, file in enumerate(files, 1):
-        store.publish(directory, record, [file])
-        if len(names(catalog, "my-dist")) != count:
-            wrong.append(count)
-    ended.set()
-    for thread in threads:
-        thread.join()
+    with keeping_up(catalog):
+        for thread in threads:
+            thread.start()
+        for count, file in enumerate(files, 1):
+            store.publish(directory, record, [file])
+            if len(names(catalog, "my-dist")) != count:
+                wrong.append(count)
+        ended.set()
+        for thread in threads:
+            thread.join()
     assert (wrong, ended_early) == ([], [])
 
 
