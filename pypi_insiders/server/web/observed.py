@@ -9,7 +9,7 @@ from datetime import datetime
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.reporting import directory, observation, services_seen, snapshot
+from pypi_insiders.reporting import observation, services_seen, snapshot
 from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
@@ -94,9 +94,10 @@ class Observer:
         found = Fetched("", is_answering=True, is_index=True)
         try:
             projects = frozenset(self._catalog.projects())
-            mine = [item for item in directory.samples(files) if item.project in projects]
+            is_any = False
             # The smallest one, which is the cheapest proof that files can be read.
-            for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
+            for sample in files.samples(projects):
+                is_any = True
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
                         file.read(_FIRST_BYTES)
@@ -104,7 +105,7 @@ class Observer:
         except (InsidersError, OSError) as error:
             return found._replace(error=str(error))
         return found._replace(
-            projects=projects, error="no file can be read that is listed" if mine else None
+            projects=projects, error="no file can be read that is listed" if is_any else None
         )
 
 
