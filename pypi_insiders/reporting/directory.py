@@ -43,15 +43,22 @@ class Files(NamedTuple):
 
     def samples(self, projects: Collection[str]) -> Iterator[Sample]:
         """Yield the files of some projects that the index should serve, the smallest first."""
-        # A file of unknown size was removed meanwhile.
-        found = [
-            (size, name, project)
-            for project in projects
-            for name in self.projects.get(project, ())
-            if (size := self.sizes[name]) >= 0
-        ]
-        for size, name, project in sorted(found):
-            yield Sample(project, self.directory / name, size)
+
+        def found() -> Iterator[tuple[int, str, str]]:
+            for project in projects:
+                for name in self.projects.get(project, ()):
+                    # A file of unknown size was removed meanwhile.
+                    if (size := self.sizes[name]) >= 0:
+                        yield size, name, project
+
+        # Mostly one is enough, and a sorted list of many files takes memory.
+        if first := min(found(), default=None):
+            yield self._sample(first)
+            yield from map(self._sample, sorted(item for item in found() if item != first))
+
+    def _sample(self, found: tuple[int, str, str]) -> Sample:
+        size, name, project = found
+        return Sample(project, self.directory / name, size)
 
 
 class Survey(NamedTuple):
@@ -80,7 +87,8 @@ def survey(
         stated: the files in the states of all repositories, to their sha256.
         built: the repositories that have a state, in lower case.
     """
-    left = set(names)
+    # The names are in memory once: those of the entries are dropped as they are read.
+    left = {name: name for name in names}
     listing, unchanged, published = _Listing(), dict[str, str](), set[str]()
     directory, user, entries = str(paths.distributions), os.getuid(), dict[str, Entry]()
 
@@ -89,9 +97,8 @@ def survey(
         if project and sha256:
             published.add(project)
         status = look(name)
-        if name in left:
-            left.remove(name)
-            listing.add(name, project, status)
+        if listed := left.pop(name, None):
+            listing.add(listed, project, status)
         if (
             status is None
             or problem is not None

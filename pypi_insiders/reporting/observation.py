@@ -26,7 +26,7 @@ from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 
 _T = TypeVar("_T")
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
@@ -111,7 +111,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
             timers = () if isinstance(own, InsidersError) else own
             services = service_status.observe(now, own_timers=timers, others=_released(paths))
         except InsidersError as error:
-            services = error
+            services = as_value(error)
         else:
             times = None if isinstance(own, InsidersError) else own
             units = unit_state.find(services, paths, known, times)
@@ -136,7 +136,7 @@ def _tried(look: Callable[[], _T]) -> _T | InsidersError:
     try:
         return look()
     except InsidersError as error:
-        return error
+        return as_value(error)
 
 
 def _elsewhere(services: Services, settings: Settings) -> Elsewhere | None:
@@ -158,7 +158,7 @@ def _passwords(
         else:
             access.passwords_for(settings.server, paths.passwords)
     except InsidersError as error:
-        return error
+        return as_value(error)
     return None
 
 

@@ -37,7 +37,7 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 from pypi_insiders.util.files import is_there, list_names
 
 if TYPE_CHECKING:
@@ -132,11 +132,11 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     errors: list[InsidersError] = []
 
     def read(load: Callable[[], _T], otherwise: _T) -> _T:
-        try:
-            return load()
-        except InsidersError as error:
-            errors.append(error)
+        part = _tried(load)
+        if isinstance(part, InsidersError):
+            errors.append(part)
             return otherwise
+        return part
 
     settings = _tried(lambda: load_settings(paths.settings))
     # First, so that systemd and the index answer while the files are read.
@@ -188,9 +188,8 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     # A file that differs from what was published is left out by the index, as a broken one is.
     problems = {name: entry.problem for name, entry in found.entries.items() if entry.problem}
     problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
-    view = StatusContext(
-        frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks
-    )
+    well = there.sizes.keys() - problems.keys() if problems else there.sizes.keys()
+    view = StatusContext(well, yanked, known_public, checks)
     standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
     seen = observed() if observed else None
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
@@ -289,7 +288,7 @@ def _tried(load: Callable[[], _T]) -> _T | InsidersError:
     try:
         return load()
     except InsidersError as error:
-        return error
+        return as_value(error)
 
 
 def _survey(

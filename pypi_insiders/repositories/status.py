@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class RepositoryStatus:
 class StatusContext(NamedTuple):
     """The data on all repositories that the status of each depends on."""
 
-    served: frozenset[str]
+    served: Set[str]
     """The files of the index, without rejected ones."""
     yanked: Mapping[str, frozenset[str]]
     """Normalized project to canonical versions."""
