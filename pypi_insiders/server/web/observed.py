@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
@@ -16,6 +16,7 @@ from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.services_seen import ServicesSeen
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories import status
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
@@ -85,7 +86,13 @@ class Observer:
             judged = _with_services(judge(seen._replace(closed={})), by_others)
         if isinstance(seen.watched, InsidersError):
             _log.warning("%s", seen.watched.message)
-        return PageStatus(judged, seen.standings, services_at)
+        # Without the builds, which take more memory than all else of an index: the pages that show
+        # them read those of their repositories.
+        standings = tuple(
+            replace(item, known=RepositoryState(remote=item.known.remote))
+            for item in seen.standings
+        )
+        return PageStatus(judged, standings, services_at)
 
     def _fetch(
         self, files: Files, _services: Services | InsidersError, _settings: Settings | None
