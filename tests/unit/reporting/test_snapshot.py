@@ -65,3 +65,4 @@ def test_who_waits_for_the_files_is_not_left_waiting(person: Person) -> None:
     with pytest.raises(RuntimeError):
         snapshot.take(person.paths, NOW, observe)
     assert waiting[0]() == Files()
+    assert gc.isenabled()
