@@ -93,7 +93,7 @@ def ask(
     """
     listed = list(watched)
     shared = SharedConnections(runtime_directory() / "pypi-insiders")
-    # Not with a shorter limit, as it may take longer to find that none can be had.
+    # Not with a shorter limit, as a host that hangs may take longer to refuse them.
     if timeout_s >= git.TIMEOUT_S:
         shared.expect(item.remote for item in listed)
     one = partial(
