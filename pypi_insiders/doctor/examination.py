@@ -31,6 +31,7 @@ from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, REPOSITORIES, Judgement
 from pypi_insiders.repositories import access_check, comparison, registry
+from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import PARTS
@@ -50,8 +51,24 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         now: for "12 min ago"; its time zone is that of all times.
         verify: whether every published file is read and its hash compared.
     """
-    # First: it records what differs, and so the snapshot below has it in its place.
+    # First: it records what differs, and so the snapshot has it in its place.
     verified = list(_verify(paths)) if verify else []
+    processes = ProcessGroup()
+    try:
+        # The hosts answer meanwhile.
+        accessible = _begin(partial(_all, partial(_access, paths)))
+        yield from _examine(paths, now, verified, processes)
+        yield from accessible.result()
+    # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
+    except BaseException:
+        processes.end()
+        access_check.end()
+        raise
+
+
+def _examine(
+    paths: Paths, now: datetime, verified: Iterable[Finding], processes: ProcessGroup
+) -> Iterator[Finding]:
     seen = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(seen)
     # With a broken config.toml the other checks still help, with the defaults for what it lacks.
@@ -59,12 +76,10 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
     yield from _file(paths.settings, CONFIG, judged)
     yield from _file(paths.repositories, REPOSITORIES, judged)
     yield from former_keys(paths.repositories)
-    watched = {} if isinstance(seen.watched, InsidersError) else seen.watched
     both = seen.services if isinstance(seen.services, Services) else None
     manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
     fallback_url = settings.server.fallback
-    processes = ProcessGroup()
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),
@@ -79,22 +94,22 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
             else network.without_fallback()
         ),
         lambda: _clients(services.url(seen), paths, settings),
-        lambda: (
-            access.look(paths, watched, has_manager=has_manager)
-            if not isinstance(seen.watched, InsidersError)
-            else ()
-        ),
     )
-    # All at once, and printed in order: repositories, fallback and sandbox take seconds each.
-    running = [_begin(partial(_all, check)) for check in checks]
+    # All at once, and printed in order: fallback and sandbox take seconds each.
+    for findings in [_begin(partial(_all, check)) for check in checks]:
+        yield from findings.result()
+
+
+def _access(paths: Paths) -> Iterable[Finding]:
     try:
-        for findings in running:
-            yield from findings.result()
-    # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
-    except BaseException:
-        processes.end()
-        access_check.end()
-        raise
+        watched = registry.load(paths.repositories)
+    except InsidersError:  # reported as a problem of the file
+        return ()
+    try:
+        systemctl.manager()
+    except InsidersError:
+        return access.look(paths, watched, has_manager=False)
+    return access.look(paths, watched, has_manager=True)
 
 
 def _manager(seen: Snapshot) -> Manager | InsidersError:

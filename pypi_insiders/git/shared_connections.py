@@ -42,7 +42,7 @@ _PREFIX = "ssh-"
 
 
 class SharedConnections:
-    """The shared connections of one update; thread-safe.
+    """The shared connections of one update or check, one at a time in a process; thread-safe.
 
     Connections are shared to hosts of many repositories only, and neither where the user chooses
     the ssh program nor for hosts whose connections the user shares, or URLs that git rewrites.

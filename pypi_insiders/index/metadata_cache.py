@@ -28,8 +28,8 @@ _FORMAT = 2
 _BUSY_TIMEOUT_S = 10
 # No ORM and no migration tool: what is lost here is read again from the files.
 _COLUMNS = (
-    "name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256, "
-    "requires_python, published_us, repository, tag, commit_id, problem"
+    "name, size_bytes, mtime_ns, inode, project, sha256, repository, problem, "
+    "version, metadata_sha256, requires_python, published_us, tag, commit_id"
 )
 # SQLite keeps any value in any column, and has no checksum that would tell of a damaged one.
 _IS_WHOLE = " AND ".join(
@@ -41,6 +41,10 @@ _IS_WHOLE = " AND ".join(
     )
     for column in columns.split(", ")
 )
+# Without the index, which leads to each row by itself: most rows are of one directory.
+_ALL = f"SELECT {_COLUMNS} FROM files NOT INDEXED WHERE directory = ? AND {_IS_WHOLE}"  # noqa: S608
+Facts = tuple[str, int, int, int, str, str, str | None, str | None]
+"""The first eight of the columns: with the repository of the origin, and why it is not served."""
 # The key has the directory: `server run --dist-dir` serves another one with the same database.
 _SCHEMA = f"""
 CREATE TABLE IF NOT EXISTS files (
@@ -130,18 +134,22 @@ class MetadataCache:
         """Close the database."""
         self._connection.close()
 
-    def entries(self) -> dict[str, Entry]:
-        """Read all entries, by file name."""
-        return self.converted(lambda entry: entry)
+    def entries(self, unless: Callable[[Facts], bool] = lambda _: False) -> dict[str, Entry]:
+        """Read all entries, by file name, without those for whose facts `unless` returns true."""
+        with self._using() as connection:
+            rows = connection.execute(_ALL, (self._directory,))
+            now_us = time.time_ns() // 1000
+            # Of many files, an `Entry` of each takes longer to make than to read.
+            return {row[0]: _entry(row, now_us) for row in rows if not unless(row[:8])}
+        # Reached after an error of the database only, which `_using` suppresses.
+        return {}
 
     def converted(self, convert: Callable[[Entry], T]) -> dict[str, T]:
         """Read all entries, and convert each before the next is read; by file name."""
-        query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND {_IS_WHOLE}"  # noqa: S608
         with self._using() as connection:
-            rows = connection.execute(query, (self._directory,))
+            rows = connection.execute(_ALL, (self._directory,))
             now_us = time.time_ns() // 1000
             return {row[0]: convert(_entry(row, now_us)) for row in rows}
-        # Reached after an error of the database only, which `_using` suppresses.
         return {}
 
     def projects(self) -> set[str]:
@@ -176,10 +184,11 @@ class MetadataCache:
 
     def put(self, entry: Entry, metadata: bytes | None) -> None:
         """Write the entry of a file, replacing the one of its name."""
+        repository, tag, commit = entry.origin or (None, None, None)
         values = (
-            self._directory, entry.name, *entry.identity, entry.project, entry.version,
-            entry.sha256, entry.metadata_sha256, entry.requires_python, entry.published_us,
-            *(entry.origin or (None, None, None)), entry.problem, metadata,
+            self._directory, entry.name, *entry.identity, entry.project, entry.sha256,
+            repository, entry.problem, entry.version, entry.metadata_sha256,
+            entry.requires_python, entry.published_us, tag, commit, metadata,
         )  # fmt: skip
         marks = ", ".join("?" * len(values))
         statement = (
@@ -212,8 +221,8 @@ class MetadataCache:
 
 
 def _entry(row: Sequence[Any], now_us: int) -> Entry:
-    name, size_bytes, mtime_ns, inode, project, version, sha256, metadata_sha256 = row[:8]
-    requires_python, published_us, repository, tag, commit, problem = row[8:]
+    name, size_bytes, mtime_ns, inode, project, sha256, repository, problem = row[:8]
+    version, metadata_sha256, requires_python, published_us, tag, commit = row[8:]
     return Entry(
         name,
         Identity(size_bytes, mtime_ns, inode),

@@ -6,14 +6,14 @@ import hashlib
 import json
 import netrc
 from base64 import b64encode
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from http.client import HTTPConnection, HTTPException, HTTPResponse
 from typing import Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
 
-from pypi_insiders.reporting.directory import Sample
+from pypi_insiders.reporting.directory import Files, Sample
 from pypi_insiders.util.errors import reason
 from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.media_types import SIMPLE_JSON
@@ -54,12 +54,12 @@ class _WrongError(Exception):
     pass
 
 
-def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetched:
+def fetch(url: str, files: Files, *, is_idle: bool = False) -> Fetched:
     """Fetch the list of projects, and the page and the first bytes of one file.
 
     Args:
         url: of the index, up to the port.
-        samples: the files to choose from; the smallest is fetched.
+        files: the files to choose from; the smallest is fetched.
         is_idle: whether the first request has to start the server.
     """
     found = Fetched(url)
@@ -69,7 +69,7 @@ def fetch(url: str, samples: Iterable[Sample], *, is_idle: bool = False) -> Fetc
         # Not urllib, which would use the proxy of this shell: this checks the server here.
         connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
         with contextlib.closing(connection):
-            return _fetch(connection, found, samples)
+            return _fetch(connection, found, files)
     # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
     except (OSError, ValueError, HTTPException, _WrongError) as error:
         return found._replace(error=f"no answer at {url}/simple/ ({reason(error)})")
@@ -91,7 +91,7 @@ def _is_well(answer: HTTPResponse, body: bytes) -> bool:
     return (answer.status, body) == (200, b"Ok")
 
 
-def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]) -> Fetched:
+def _fetch(connection: HTTPConnection, found: Fetched, files: Files) -> Fetched:
     answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
     found = found._replace(is_answering=True)
     # The first request may have started the server; the next ones are answered at once or never.
@@ -121,18 +121,16 @@ def _fetch(connection: HTTPConnection, found: Fetched, samples: Iterable[Sample]
         listed = {canonicalize_name(item["name"]) for item in _page(answer, body)["projects"]}
         found = found._replace(projects=frozenset(listed))
         # A directory may have files that the index does not list yet, and the other way round.
-        mine = [sample for sample in samples if sample.project in listed]
-        if not mine:
-            return found
         # That of the smallest file, so that `status` costs little.
-        project = min(mine, key=lambda sample: (sample.size_bytes, sample.path.name)).project
+        project = next((sample.project for sample in files.samples(listed)), None)
+        if project is None:
+            return found
         path = f"/simple/{project}/"
         answer, body = _get(connection, path, headers, _PAGE_BYTES)
         listed_files = {file["filename"]: file for file in _page(answer, body)["files"]}
-        local = [item for item in mine if item.path.name in listed_files]
-        if not local:
+        local = (item for item in files.samples([project]) if item.path.name in listed_files)
+        if (sample := next(local, None)) is None:
             raise _WrongError("it lists none of the files in the directory")
-        sample = min(local, key=lambda sample: (sample.size_bytes, sample.path.name))
         file = listed_files[sample.path.name]
         # By the link on the page, not by the name: that the link is right is part of the check.
         path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path

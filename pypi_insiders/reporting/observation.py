@@ -11,7 +11,7 @@ from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.reporting import index_check
-from pypi_insiders.reporting.directory import Files, samples
+from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.snapshot import Observe
 from pypi_insiders.repositories import intervals, new_releases
@@ -26,7 +26,7 @@ from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 
 _T = TypeVar("_T")
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
@@ -83,7 +83,7 @@ def _begin(  # noqa: PLR0913, PLR0917  # as `Observe` says
     paths: Paths,
     now: datetime,
     settings: Settings | InsidersError,
-    files: Files,
+    files: Callable[[], Files],
 ) -> Callable[[], Observed]:
     # systemctl and the index take as long as all files; in a thread both are waited for at once.
     pool = ThreadPoolExecutor(1)
@@ -99,7 +99,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
     paths: Paths,
     now: datetime,
     settings: Settings | InsidersError,
-    files: Files,
+    files: Callable[[], Files],
 ) -> Observed:
     """Observe the services, and then fetch from the index at the address of its socket."""
     services: Services | InsidersError | None = None
@@ -111,11 +111,11 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
             timers = () if isinstance(own, InsidersError) else own
             services = service_status.observe(now, own_timers=timers, others=_released(paths))
         except InsidersError as error:
-            services = error
+            services = as_value(error)
         else:
             times = None if isinstance(own, InsidersError) else own
             units = unit_state.find(services, paths, known, times)
-    fetched = fetch(files, services or InsidersError("the services were not checked"), known)
+    fetched = fetch(files(), services or InsidersError("the services were not checked"), known)
     passwords = None if known is None else _passwords(paths, known, services)
     elsewhere = _elsewhere(services, known) if isinstance(services, Services) and known else None
     hooks = (
@@ -136,7 +136,7 @@ def _tried(look: Callable[[], _T]) -> _T | InsidersError:
     try:
         return look()
     except InsidersError as error:
-        return error
+        return as_value(error)
 
 
 def _elsewhere(services: Services, settings: Settings) -> Elsewhere | None:
@@ -158,7 +158,7 @@ def _passwords(
         else:
             access.passwords_for(settings.server, paths.passwords)
     except InsidersError as error:
-        return error
+        return as_value(error)
     return None
 
 
@@ -177,7 +177,7 @@ def fetch_as_client(
             url, is_idle = server.url, not server.is_working
     if url is None:
         return None
-    return index_check.fetch(url, samples(files), is_idle=is_idle)
+    return index_check.fetch(url, files, is_idle=is_idle)
 
 
 AS_CLIENT = by(fetch_as_client)

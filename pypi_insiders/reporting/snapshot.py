@@ -1,8 +1,9 @@
 """Take a snapshot of everything that `status`, `doctor`, notifications and the page judge."""
 
-import contextlib
+import gc
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -13,9 +14,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.index import distribution, yanks
-from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
-from pypi_insiders.reporting.directory import Files, list_files, rejected
+from pypi_insiders.reporting.directory import Files, Survey, rejected, survey
 from pypi_insiders.repositories import (
     comparison,
     held_names,
@@ -37,8 +38,8 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
-from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there
+from pypi_insiders.util.errors import InsidersError, as_value
+from pypi_insiders.util.files import is_there, list_names
 
 if TYPE_CHECKING:
     from pypi_insiders.reporting.index_check import Fetched
@@ -49,8 +50,13 @@ if TYPE_CHECKING:
 
 _T = TypeVar("_T")
 
-Observe = Callable[[Paths, datetime, Settings | InsidersError, Files], Callable[[], "Observed"]]
-"""Begins to observe what runs, and returns a function that waits for the result."""
+Observe = Callable[
+    [Paths, datetime, Settings | InsidersError, Callable[[], Files]], Callable[[], "Observed"]
+]
+"""Begins to observe what runs, and returns a function that waits for the result.
+
+The function that it gets waits for the list of files.
+"""
 
 
 _STARTED_AFTER_S = 60
@@ -114,29 +120,46 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         now: its time zone is that of all times.
         observe: observes what runs; `None`: only files are read.
     """
+    files: Future[Files] = Future()
+    is_collecting = gc.isenabled()
+    # What is read stays until the end: to look for garbage in it takes a quarter of the time.
+    gc.disable()
+    try:
+        return _take(paths, now, observe, files)
+    finally:
+        if is_collecting:
+            gc.enable()
+        # A thread that still waits for it would keep this process from ending.
+        if not files.done():
+            files.set_result(Files())
+
+
+def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[Files]) -> Snapshot:
     errors: list[InsidersError] = []
 
     def read(load: Callable[[], _T], otherwise: _T) -> _T:
-        try:
-            return load()
-        except InsidersError as error:
-            errors.append(error)
+        part = _tried(load)
+        if isinstance(part, InsidersError):
+            errors.append(part)
             return otherwise
+        return part
 
     settings = _tried(lambda: load_settings(paths.settings))
-    # Each file is read once: with a thousand repositories that is most of the time.
-    entries = _entries(paths)
-    files = _tried(lambda: list_files(paths.distributions, entries))
-    there = Files() if isinstance(files, InsidersError) else files
     # First, so that systemd and the index answer while the files are read.
-    observed = observe(paths, now, settings, there) if observe else None
+    observed = observe(paths, now, settings, listing.result) if observe else None
+    # Before the states: an update writes there what it is about to publish.
+    files = _tried(lambda: list_names(paths.distributions))
+    file_names = [] if isinstance(files, InsidersError) else files
+    # Each file is read once: with a thousand repositories that is most of the time.
     known = dict(state.load_each(paths.state))
     readable = [
         (it.name or name, it) for name, it in known.items() if not isinstance(it, InsidersError)
     ]
-    published = {it.project for it in entries.values() if it.project and it.sha256}
+    found = _survey(paths, file_names, readable)
+    there = found.files
+    listing.set_result(there)
     names = held_names.load(
-        paths, held_names.Records({*there.projects, *there.odd}, published, readable)
+        paths, held_names.Records({*there.projects, *there.odd}, found.published, readable)
     )
     watched = names.unread or names.watched
     # The latter is reported as that of repos.toml.
@@ -162,15 +185,17 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     # The state of a repository may be lost while its files are still known: a look at it must show
     # what the next update restores, and not a project without releases.
     for item in listed.values():
-        states[item.name] = _recovered(item, states[item.name], entries, taken_back)
-    compared = Comparison(paths.distributions, dict(entries), taken_back, statuses=there.statuses)
-    differences = _compare(compared, states)
+        states[item.name] = _recovered(item, states[item.name], found.entries, taken_back)
+    stated = {
+        file for it in states.values() if not isinstance(it, InsidersError) for file in it.files
+    }
+    compared = Comparison(paths.distributions, found.entries, taken_back, unchanged=found.unchanged)
+    differences = _compare(compared, states, stated)
     # A file that differs from what was published is left out by the index, as a broken one is.
-    problems = {name: entry.problem for name, entry in entries.items() if entry.problem}
+    problems = {name: entry.problem for name, entry in found.entries.items() if entry.problem}
     problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
-    view = StatusContext(
-        frozenset(there.sizes.keys() - problems.keys()), yanked, known_public, checks
-    )
+    well = there.sizes.keys() - problems.keys() if problems else there.sizes.keys()
+    view = StatusContext(well, yanked, known_public, checks)
     standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
     seen = observed() if observed else None
     held = {**dict.fromkeys((*there.projects, *there.odd)), **names.repositories}
@@ -179,24 +204,22 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     names = names._replace(repositories={**held, **named})
     # A project is served as long as one of its files is as it was published: installers get that
     # one, and the others are problems of their own.
-    served = {
-        project for project, files in there.projects.items() if not problems.keys() >= set(files)
-    }
+    served = {project for project, own in there.projects.items() if not problems.keys() >= set(own)}
     fetched = seen.of_this(served) if seen else None
     if fetched is not None and fetched.projects is not None:
         # What clients get counts: a running index may lag behind the directory, or serve another.
         served = set(fetched.projects)
 
     def look(_paths: Paths, name: str) -> tuple[RepositoryState, Check]:
-        found = known.get(name.casefold())
-        own = found if isinstance(found, RepositoryState) else RepositoryState()
+        its = known.get(name.casefold())
+        own = its if isinstance(its, RepositoryState) else RepositoryState()
         return own, checks.get(name, Check())
 
     missing = {
-        project: found
+        project: why
         for project in sorted(names.repositories.keys() - served)
         if (
-            found := no_release.find(
+            why := no_release.find(
                 paths, names, project, rejected(project, there, problems) or None, look
             )
         )
@@ -206,7 +229,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         paths=paths,
         settings=settings,
         watched=watched,
-        files=files,
+        files=files if isinstance(files, InsidersError) else there,
         services=seen.services if seen else None,
         units=seen.units if seen else (),
         passwords=seen.passwords if seen else None,
@@ -226,17 +249,17 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
         differences=differences,
         strangers=tuple(
             comparison.strangers(
-                there.sizes.keys(),
-                {item.project: item.name for item in standings if item.project},
+                {file for name in named for file in there.projects.get(name, ())} - stated,
+                named,
                 ((name, it) for name, it in states.items() if isinstance(it, RepositoryState)),
-                entries,
+                found.entries,
                 taken_back,
             )
         ),
         missing=missing,
         yanked=yanked,
         public=known_public,
-        set_aside=tuple(_set_aside(paths)),
+        set_aside=tuple(_set_aside(paths, file_names)),
         sandboxing=sandboxing,
         unannounced=tuple(item for item in announced if item.error is not None),
         unbegun=tuple(
@@ -271,16 +294,22 @@ def _tried(load: Callable[[], _T]) -> _T | InsidersError:
     try:
         return load()
     except InsidersError as error:
-        return error
+        return as_value(error)
 
 
-def _entries(paths: Paths) -> dict[str, Entry]:
-    """Return the recorded facts of each file."""
-    # To open a missing database would create it, and a snapshot writes nothing.
-    if not is_there(paths.record):
-        return {}
-    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
-        return record.entries()
+def _survey(
+    paths: Paths, names: Iterable[str], states: Iterable[tuple[str, RepositoryState]]
+) -> Survey:
+    """Compare the files of these names with the metadata cache, for these states."""
+    stated: dict[str, str] = {}
+    built: set[str] = set()
+    for name, known in states:
+        for build in known.builds:
+            stated |= build.files
+        # Of any other the builds are recovered from the cache.
+        if known.builds or known.project:
+            built.add(name.casefold())
+    return survey(paths, names, stated, built)
 
 
 def _recovered(
@@ -301,28 +330,33 @@ def _recovered(
 
 
 def _compare(
-    compared: Comparison, states: Mapping[str, RepositoryState | InsidersError]
+    compared: Comparison,
+    states: Mapping[str, RepositoryState | InsidersError],
+    stated: Collection[str],
 ) -> tuple[Difference, ...]:
     found: list[Difference] = []
-    built: set[str] = set()
     for name, known in states.items():
         if not isinstance(known, InsidersError):
             found += compared.of(known.name or name, known)
-            built.update(known.files)
     # Files that were published by hand or by upload have no repository, but a recorded hash.
-    return (*found, *compared.of_others(built))
+    return (*found, *compared.of_others(stated))
 
 
-def _set_aside(paths: Paths) -> Iterator[Path]:
-    """Yield the damaged files that were moved away."""
-    for directory in (
+def _set_aside(paths: Paths, distributions: Iterable[str]) -> Iterator[Path]:
+    """Yield the damaged files that were moved away, from these names of distributions too."""
+    # Not Path.glob(), which compares each of many files with two patterns.
+    places = (
         paths.state,
         *paths.state.glob("repositories/*"),
         # Of a parent, as a directory that cannot be read has none, and itself would raise.
         *paths.state.glob(f"{paths.new_releases.name}/*"),
-        paths.distributions,
-    ):
-        with contextlib.suppress(OSError):
-            yield from sorted(directory.glob("*.damaged*"))
-            # `*` leaves out names with a leading dot, which lists beside the distributions have.
-            yield from sorted(directory.glob(".*.damaged*"))
+    )
+    listed = [(place, _names(place)) for place in places]
+    for place, names in (*listed, (paths.distributions, distributions)):
+        found = [name for name in names if ".damaged" in name[1:]]
+        yield from (place / name for name in sorted(found, key=lambda it: (it[0] == ".", it)))
+
+
+def _names(place: Path) -> list[str]:
+    found = _tried(lambda: list_names(place))
+    return [] if isinstance(found, InsidersError) else found

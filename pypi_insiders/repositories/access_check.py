@@ -1,6 +1,7 @@
 """Check which repositories are readable, from this process and from a unit like the watcher."""
 
 import base64
+import contextlib
 import json
 import os
 import shutil
@@ -13,8 +14,8 @@ from pathlib import Path
 from typing import Any
 
 from pypi_insiders import git
-from pypi_insiders.config.paths import Paths
-from pypi_insiders.git import UnreachableError
+from pypi_insiders.config.paths import Paths, runtime_directory
+from pypi_insiders.git import SharedConnections, UnreachableError
 from pypi_insiders.repositories import heads, tags
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
@@ -80,6 +81,8 @@ def ask(
 ) -> dict[str, Reply]:
     """List the tags of repositories from this process, concurrently.
 
+    Without a shorter limit, connections to hosts of many are shared, as in an update.
+
     Args:
         watched: the repositories.
         commands: `token-command` of `config.toml`.
@@ -89,8 +92,16 @@ def ask(
         Repository to result, in the order of `watched`.
     """
     listed = list(watched)
-    one = partial(_ask, commands=commands, timeout_s=timeout_s, hosts=SilentHosts(_AT_ONCE))
-    with ThreadPoolExecutor(_AT_ONCE) as pool:
+    shared = SharedConnections(runtime_directory() / "pypi-insiders")
+    # Not with a shorter limit, as a host that hangs may take longer to refuse them.
+    if timeout_s >= git.TIMEOUT_S:
+        shared.expect(item.remote for item in listed)
+    one = partial(
+        _ask, commands=commands, timeout_s=timeout_s, hosts=SilentHosts(_AT_ONCE),
+        connections=shared,
+    )  # fmt: skip
+    # The pool ends first: then nothing uses them.
+    with contextlib.closing(shared), ThreadPoolExecutor(_AT_ONCE) as pool:
         replies = pool.map(one, listed)
         return {item.name: reply for item, reply in zip(listed, replies, strict=True)}
 
@@ -101,6 +112,7 @@ def _ask(
     commands: TokenCommands | None,
     timeout_s: float,
     hosts: SilentHosts,
+    connections: SharedConnections,
 ) -> Reply:
     try:
         access = access_to(repository, commands)
@@ -108,6 +120,7 @@ def _ask(
             listed = git.list_refs(
                 repository.remote, access,
                 has_branches=repository.branch is not None, timeout_s=timeout_s,
+                connections=connections,
             )  # fmt: skip
         refs = listed.tags
         if not refs and repository.branch is None:

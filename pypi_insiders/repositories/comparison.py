@@ -78,8 +78,8 @@ class Comparison(NamedTuple):
     """Releases whose files are missing on purpose."""
     verify: bool = False
     """Whether to read every file."""
-    statuses: Mapping[str, os.stat_result] = MappingProxyType({})
-    """The lstat(2) of files, by name, for a caller that has listed them."""
+    unchanged: Mapping[str, str] = MappingProxyType({})
+    """The files that a caller has found to be as recorded, to their sha256."""
 
     def of(self, repository: str, known: RepositoryState) -> list[Difference]:
         """Return the missing, changed and unreadable files of a repository."""
@@ -87,7 +87,8 @@ class Comparison(NamedTuple):
             found._replace(repository=repository, build=build)
             for build in self.expected(known)
             for file, digest in build.files.items()
-            if (found := self._compare(file, digest))
+            # As almost all files are.
+            if self.unchanged.get(file) != digest and (found := self._compare(file, digest))
         ]
 
     def expected(self, known: RepositoryState) -> list[Build]:
@@ -148,10 +149,12 @@ class Comparison(NamedTuple):
 
     def _hash(self, file: str) -> str | None:
         """Return the sha256 of a file, from its entry if unchanged; `None`: not a regular file."""
+        if file in self.unchanged:
+            return self.unchanged[file]
         # A text, as a Path takes longer to make than all else of an unchanged file.
         path, entry = f"{self.directory}/{file}", self.entries.get(file)
         # lstat(): a link to an identical file is not the published file either.
-        status = self.statuses.get(file) or os.lstat(path)
+        status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode):
             return None
         is_same = entry is not None and entry.identity == Identity.of(status)
@@ -229,10 +232,10 @@ class Strangers(NamedTuple):
 
 
 def strangers(
-    files: Collection[str],
+    files: Iterable[str],
     projects: Mapping[str, str],
     states: Iterable[tuple[str, RepositoryState]],
-    entries: dict[str, Entry],
+    entries: Mapping[str, Entry],
     taken_back: Releases,
 ) -> list[Strangers]:
     """Return the files of watched projects that no build produced and installers may choose.
@@ -241,7 +244,7 @@ def strangers(
     built from the repository. A project without builds has no strangers.
 
     Args:
-        files: names of the files in the distributions directory.
+        files: names of files in the distributions directory.
         projects: normalized project to watched repository.
         states: the states of all repositories, by `NS/PROJ`.
         entries: the entries of the metadata cache, by file name.
@@ -251,7 +254,8 @@ def strangers(
     known = {name.casefold(): item for name, item in states}
     # Seen: a wheel that was put there by hand, under the name of a coming release, was served as
     # it.
-    others = set(files).difference(*(item.files for item in known.values()))
+    if others := set(files):
+        others.difference_update(*(item.files for item in known.values()))
     found: dict[str, Strangers] = {}
     for file, project, version in distribution.releases(sorted(others)):
         repository = projects.get(project)

@@ -25,7 +25,7 @@ from pypi_insiders.repositories import (
 )
 from pypi_insiders.repositories.repository import Repository, add_command
 from pypi_insiders.repositories.state import RepositoryState
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 from pypi_insiders.util.files import is_there, list_names, locked
 
 _log = logging.getLogger(__name__)
@@ -92,7 +92,7 @@ def load(paths: Paths, records: Records | None = None) -> Names:
             name: item.name for item, name in _projects(watched.values(), records.states) if name
         }
     except InsidersError as broken:
-        unread = broken
+        unread = as_value(broken)
         salvaged, tables = salvaged_names.read(paths.repositories)
         found = salvaged | found
         named = {repository.casefold() for repository in found.values() if repository}

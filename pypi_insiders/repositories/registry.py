@@ -3,7 +3,6 @@
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from itertools import chain, count
 from pathlib import Path
 from typing import Any
@@ -70,18 +69,17 @@ def _read(path: Path, text: str) -> dict[str, Repository]:
 def _from_table(name: str, content: Any, problems: list[str]) -> Repository:
     """Read one table; add its problems to `problems`."""
     # It may be an address with a token, which was pasted in place of a name.
-    shown = without_credentials(name)
-    item = Repository(shown)
+    its_name = shown = without_credentials(name)
     if not isinstance(content, dict):
         problems.append(f'{shown} must be a table: ["{shown}"]')
         content = {}
     try:
-        item = replace(item, name=parse_name(name))
+        its_name = parse_name(name)
     except UsageError as error:
         problems.append(error.message)
     values, wrong = toml_fields.read(Repository, content)
     problems += (f"{shown}: {problem}" for problem in wrong)
-    item = replace(item, **values)
+    item = Repository(its_name, **values)
     try:
         demand_consistent(item)
     except UsageError as error:

@@ -15,7 +15,7 @@ from pypi_insiders.config.paths import file_name
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.repositories import heads, pasted
 from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import NewerError, recall
@@ -264,7 +264,7 @@ def load_each(directory: Path) -> Iterator[tuple[str, RepositoryState | Insiders
         try:
             yield name, load(directory, name)
         except InsidersError as error:
-            yield name, error
+            yield name, as_value(error)
 
 
 def _paths(directory: Path) -> list[Path]:

@@ -3,7 +3,7 @@
 import contextlib
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -61,7 +61,7 @@ class RepositoryStatus:
 class StatusContext(NamedTuple):
     """The data on all repositories that the status of each depends on."""
 
-    served: frozenset[str]
+    served: Set[str]
     """The files of the index, without rejected ones."""
     yanked: Mapping[str, frozenset[str]]
     """Normalized project to canonical versions."""
@@ -154,13 +154,13 @@ def hints_of(check: Check, known: RepositoryState) -> dict[str, str]:
 
 
 def _newest(known: RepositoryState, context: StatusContext, project: str | None) -> Build | None:
-    yanked = context.yanked.get(project or "", frozenset())
+    yanked = context.yanked.get(project or "")
     # By file, not by the state alone: a release counts if one of its files is still served.
     there = [
         build
         for build in known.builds
         if (build.uploaded_to or not context.served.isdisjoint(build.files))
-        and canonicalize_version(build.version) not in yanked
+        and not (yanked and canonicalize_version(build.version) in yanked)
     ]
     # Source: PEP 440, "Handling of pre-releases".
     return max(there, key=lambda build: _rank(Version(build.version)), default=None)

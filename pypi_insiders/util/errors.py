@@ -38,6 +38,16 @@ class InsidersError(Exception):
         self.hint = hint if hint is None else one_line(hint)
 
 
+def as_value(error: InsidersError) -> InsidersError:
+    """Return an error that is kept, without the frames from which it was raised.
+
+    They keep all their variables in memory, and with the error in one of them until a full garbage
+    collection.
+    """
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
+
+
 class UsageError(InsidersError):
     """The command line is wrong."""
 

@@ -2,7 +2,7 @@
 
 import json
 import types
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -18,7 +18,8 @@ def shaped(kind: type[_T], content: object) -> _T:
     """Create a dataclass from a JSON object after validating each field.
 
     Args:
-        kind: a dataclass whose fields have JSON types, lists and tables of them, or dataclasses.
+        kind: a dataclass whose fields have JSON types, lists and tables of them, or dataclasses;
+            or any of these and `None`.
         content: as `json.loads` returns it; values may be dataclasses already.
 
     Raises:
@@ -48,8 +49,15 @@ def _check(kind: Any) -> Callable[[Any], bool]:
     """Return the function that tells whether a value has a type."""
     origin, arguments = get_origin(kind), get_args(kind)
     if origin in (Union, types.UnionType):
-        options = [_check(item) for item in arguments]
-        return lambda value: any(is_fit(value) for is_fit in options)
+        (is_fit,) = (_check(item) for item in arguments if item is not type(None))
+        return lambda value: value is None or is_fit(value)
+    # Most values of many are lists and tables of texts, or empty ones.
+    if kind == list[str]:
+        return lambda value: isinstance(value, list) and (not value or _are_texts(value))
+    if kind == dict[str, str]:
+        return lambda value: (
+            isinstance(value, dict) and (not value or _are_texts((*value, *value.values())))
+        )
     if origin is list:
         is_item = _check(arguments[0])
         return lambda value: isinstance(value, list) and all(map(is_item, value))
@@ -60,18 +68,29 @@ def _check(kind: Any) -> Callable[[Any], bool]:
             and all(map(is_key, value))
             and all(map(is_value, value.values()))
         )
+    return _check_plain(kind)
+
+
+def _check_plain(kind: type) -> Callable[[Any], bool]:
     if kind is int:
         # `true` is an int in Python, and a time outside of the calendar would fail only later,
         # where it is shown.
         return lambda value: type(value) is int and 0 <= value < _BEYOND
     if kind is str:
-        return lambda value: isinstance(value, str) and _is_text(value)
+        return lambda value: isinstance(value, str) and (value.isascii() or _is_text(value))
     return lambda value: isinstance(value, kind)
 
 
 def _is_text(value: str) -> bool:
     # JSON's \u escapes can spell half a character (a surrogate), which UTF-8 cannot encode.
     return value.isascii() or not any("\ud800" <= character <= "\udfff" for character in value)
+
+
+def _are_texts(values: Iterable[object]) -> bool:
+    try:
+        return _is_text("".join(values))  # type: ignore[arg-type]  # it raises for others
+    except TypeError:
+        return False
 
 
 def written(content: object, indent: int | None = None) -> str:

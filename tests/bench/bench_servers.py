@@ -197,7 +197,8 @@ def on_port(port: int, *argv: str | Path, env: Mapping[str, str]) -> Iterator[Se
 def ours(directory: Path, home: Path, *options: str) -> Iterator[Server]:
     """Run our index on a directory, for somebody who lives in a home."""
     argv: Argv = (COMMAND, "server", "run", "--port", "0", "--dist-dir", directory, *options)
-    with _printing_its_url(*argv, env=home_environment(home)) as server:
+    environment = home_environment(home) | {"MALLOC_ARENA_MAX": "1"}  # as its unit has
+    with _printing_its_url(*argv, env=environment) as server:
         yield server
 
 

@@ -18,14 +18,15 @@ from fixtures import free_port
 from growth import file_counts, row, row_with_goal
 
 MANY = 50_000
-VERSIONS, NEW_FILES = 10, 10
+VERSIONS, NEW_FILES, LOOKS = 10, 10, 8
 PROJECT = "proj-0"
 SECONDS, CLIENTS = 3, 16
-_DISTRIBUTIONS = ".local/share/pypi-insiders/dists"
+_DISTRIBUTIONS, _STATE = ".local/share/pypi-insiders/dists", ".local/state/pypi-insiders"
 _GOALS = {
     "page after a new file, processor [s]": Goal(0.05),
     "page after a new file, median [s]": Goal(0.05),
     "memory after all pages [MiB]": Goal(80),
+    "memory after the front page [MiB]": Goal(80),
     "export under nginx [requests/s]": Goal(30_000, at_least=True),
     "the same, with its password check by {SHA} [requests/s]": Goal(30_000, at_least=True),
 }
@@ -96,6 +97,7 @@ def _own(home: Path, number: int) -> dict[str, float]:
             pass
         found["all pages after the cache was lost, processor [s]"] = processor_s(server.pid)
         found["memory after all pages [MiB]"] = server.memory_mib()
+        found |= _front(server, home)
         used, took = [], []
         for each in range(NEW_FILES):
             make_wheel(distributions, "proj_0", f"2.{each}")
@@ -108,6 +110,19 @@ def _own(home: Path, number: int) -> dict[str, float]:
             found["own page [requests/s]"], cost_s = _under_load(page, [server.pid])
             found["own page, processor [µs]"] = cost_s * 1e6
     return found
+
+
+def _front(server: Server, home: Path) -> dict[str, float]:
+    """Open the front page until that takes no further memory, each time after a change of state."""
+    used_s, changed = [], home / _STATE / "changed"
+    for _ in range(LOOKS):
+        changed.touch()
+        changed.unlink()
+        used_s.append(_used(server, server.simple.removesuffix("simple/")))
+    return {
+        "front page after a change of state, processor [s]": statistics.median(used_s),
+        "memory after the front page [MiB]": server.memory_mib(),
+    }
 
 
 def _used(server: Server, url: str, *, from_start: bool = False) -> float:

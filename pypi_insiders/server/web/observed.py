@@ -3,19 +3,20 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.index.catalog import Catalog
-from pypi_insiders.reporting import directory, observation, services_seen, snapshot
+from pypi_insiders.reporting import observation, services_seen, snapshot
 from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.services_seen import ServicesSeen
 from pypi_insiders.reporting.verdict import Item, Judgement, Severity
 from pypi_insiders.repositories import status
+from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.service_status import Services
@@ -85,7 +86,13 @@ class Observer:
             judged = _with_services(judge(seen._replace(closed={})), by_others)
         if isinstance(seen.watched, InsidersError):
             _log.warning("%s", seen.watched.message)
-        return PageStatus(judged, seen.standings, services_at)
+        # Without the builds, which take more memory than all else of an index: the pages that show
+        # them read those of their repositories.
+        standings = tuple(
+            replace(item, known=RepositoryState(remote=item.known.remote))
+            for item in seen.standings
+        )
+        return PageStatus(judged, standings, services_at)
 
     def _fetch(
         self, files: Files, _services: Services | InsidersError, _settings: Settings | None
@@ -94,9 +101,10 @@ class Observer:
         found = Fetched("", is_answering=True, is_index=True)
         try:
             projects = frozenset(self._catalog.projects())
-            mine = [item for item in directory.samples(files) if item.project in projects]
+            is_any = False
             # The smallest one, which is the cheapest proof that files can be read.
-            for sample in sorted(mine, key=lambda item: (item.size_bytes, item.path.name)):
+            for sample in files.samples(projects):
+                is_any = True
                 if opened := self._catalog.open(sample.path.name):
                     with opened[1] as file:
                         file.read(_FIRST_BYTES)
@@ -104,7 +112,7 @@ class Observer:
         except (InsidersError, OSError) as error:
             return found._replace(error=str(error))
         return found._replace(
-            projects=projects, error="no file can be read that is listed" if mine else None
+            projects=projects, error="no file can be read that is listed" if is_any else None
         )
 
 

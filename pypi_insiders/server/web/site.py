@@ -153,9 +153,7 @@ class Site:
         """Answer with the newest releases of one project, or of all."""
 
         def render(url: str, shows: tuple[Sequence[Project], PageStatus]) -> bytes:
-            # Those of watched repositories are in memory; for others the messages are left out.
-            builds = [build for item in shows[1].standings for build in item.known.builds]
-            entries = feed.entries(url, shows[0], builds)
+            entries = feed.entries(url, *_newest(self._paths, *shows))
             return feed.render(url, project.name if project else None, entries)
 
         found = IndexOverview((project,)) if project else overview(self._catalog)
@@ -253,6 +251,17 @@ def _incomplete(unread_files: int) -> Stop:
     # Without the newest releases older ones would take their place, and be read as new.
     files = counted(unread_files, "file")
     return Stop(f"{files} still to be read", "the feed is complete afterwards", 503)
+
+
+def _newest(
+    paths: Paths | None, found: Sequence[Project], look: PageStatus
+) -> tuple[list[Project], list[Build]]:
+    """Return the projects with the newest releases, and the builds of their repositories."""
+    newest = {entry.project for entry in feed.entries("", found, ())}
+    # The messages of watched repositories only; for others they are left out.
+    watched = (item.name for item in look.standings if item.project in newest)
+    builds, _, _ = _builds(paths, watched)
+    return [project for project in found if project.name in newest], builds
 
 
 def _asset(name: str, _: str) -> bytes:

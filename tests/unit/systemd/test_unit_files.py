@@ -115,6 +115,8 @@ SuccessExitStatus=143
 # When it hangs, SIGABRT of the watchdog writes the stacks of all threads to the journal.
 WatchdogSec=30
 Environment=PYTHONFAULTHANDLER=1
+# Its threads run one at a time: a heap for each only takes memory. Source: mallopt(3).
+Environment=MALLOC_ARENA_MAX=1
 Restart=on-failure
 RestartSec=1
 # Request one notification about a failure; the server requests another one when it works again.

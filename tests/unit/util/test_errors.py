@@ -2,7 +2,7 @@
 
 import pytest
 
-from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.errors import InsidersError, as_value
 
 
 @pytest.mark.parametrize(
@@ -19,3 +19,16 @@ def test_an_error_is_one_line_that_can_be_written(message: str, told: str) -> No
     error = InsidersError(message, message)
     assert (error.message, error.hint, str(error)) == (told, told, told)
     assert told.encode().decode().splitlines() == [told]
+
+
+def test_a_value_has_no_frames() -> None:
+    """Their variables would stay in memory as long as it does."""
+    try:
+        try:
+            raise OSError
+        except OSError as error:
+            raise InsidersError("broken", "mend it") from error
+    except InsidersError as error:
+        kept = as_value(error)
+    assert (kept.__traceback__, kept.__cause__, kept.__context__) == (None, None, None)
+    assert (kept.message, kept.hint) == ("broken", "mend it")
