@@ -30,7 +30,10 @@ _LENGTH = struct.Struct("!Q")
 _STATUS = struct.Struct("!qi")
 # What Python and the loader read when they start, and GitPython when it is imported.
 _AT_START = re.compile("COVERAGE_|GIT_PYTHON_|LANG|LC_|LD_|PATH$|PYTHON|TZ$")
-_LIBRARIES = ("build", "git", "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid")
+_LIBRARIES = (
+    "build", "email.policy", "git", "installer.records", "installer.sources", "packaging.metadata",
+    "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid",
+)  # fmt: skip
 
 
 def may_differ(given: Mapping[str, str], other: Mapping[str, str]) -> bool:

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import os
+import shutil
 import subprocess
 import tarfile
 import urllib.parse
@@ -19,57 +20,73 @@ BACKENDS = {
     "poetry-core": ("poetry-core>=2.0", "poetry.core.masonry.api"),
     "setuptools": ("setuptools>=77", "setuptools.build_meta"),
 }
-# In the tree itself, for the tests of what is around a build: nothing is installed for it.
+# In the tree itself, for the tests of what is around a build: nothing is installed for it. A hook
+# is a process of its own, which imports only what it needs.
 _BUILDAPI = """\
-import base64
-import hashlib
-import pathlib
-import tarfile
-import tomllib
-import zipfile
-
-TREE = pathlib.Path()
-PROJECT = tomllib.loads((TREE / "pyproject.toml").read_text())["project"]
-STEM = f"{PROJECT['name'].replace('-', '_')}-{PROJECT['version']}"
-METADATA = "".join(f"{field}: {value}\\n" for field, value in [
-    ("Metadata-Version", "2.1"),
-    ("Name", PROJECT["name"]),
-    ("Version", PROJECT["version"]),
-    ("Summary", PROJECT["description"]),
-    ("Requires-Python", PROJECT["requires-python"]),
-    *(("Requires-Dist", text) for text in PROJECT["dependencies"]),
-])
+import os
 
 
-def package():
-    directory = TREE / PROJECT["name"].replace("-", "_")
-    return sorted(path for path in directory.rglob("*") if path.is_file())
+def project():
+    import tomllib
+
+    with open("pyproject.toml", "rb") as file:
+        told = tomllib.load(file)["project"]
+    return told, f"{told['name'].replace('-', '_')}-{told['version']}"
+
+
+def metadata(told):
+    return "".join(f"{field}: {value}\\n" for field, value in [
+        ("Metadata-Version", "2.1"),
+        ("Name", told["name"]),
+        ("Version", told["version"]),
+        ("Summary", told["description"]),
+        ("Requires-Python", told["requires-python"]),
+        *(("Requires-Dist", text) for text in told["dependencies"]),
+    ])
+
+
+def package(told):
+    below = os.walk(told["name"].replace("-", "_"))
+    return sorted(f"{directory}/{name}" for directory, _, names in below for name in names)
 
 
 def build_sdist(directory, settings=None):
-    (TREE / "PKG-INFO").write_text(METADATA)
-    paths = [TREE / "pyproject.toml", TREE / "PKG-INFO", *sorted(TREE.glob("*.py")), *package()]
-    with tarfile.open(f"{directory}/{STEM}.tar.gz", "w:gz") as archive:
+    import glob
+    import tarfile
+
+    told, stem = project()
+    with open("PKG-INFO", "w") as file:
+        file.write(metadata(told))
+    paths = ["pyproject.toml", "PKG-INFO", *sorted(glob.glob("*.py")), *package(told)]
+    with tarfile.open(f"{directory}/{stem}.tar.gz", "w:gz") as archive:
         for path in paths:
-            archive.add(path, f"{STEM}/{path}")
-    return f"{STEM}.tar.gz"
+            archive.add(path, f"{stem}/{path}")
+    return f"{stem}.tar.gz"
 
 
-def build_wheel(directory, settings=None, metadata=None):
-    info = f"{STEM}.dist-info"
-    files = {str(path): path.read_bytes() for path in package()}
-    files[f"{info}/METADATA"] = METADATA.encode()
+def build_wheel(directory, settings=None, metadata_directory=None):
+    import base64
+    import hashlib
+    import zipfile
+
+    told, stem = project()
+    info = f"{stem}.dist-info"
+    files = {}
+    for path in package(told):
+        with open(path, "rb") as file:
+            files[path] = file.read()
+    files[f"{info}/METADATA"] = metadata(told).encode()
     files[f"{info}/WHEEL"] = b"Wheel-Version: 1.0\\nRoot-Is-Purelib: true\\nTag: py3-none-any\\n"
     record = ""
     for path, content in files.items():
         digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).decode().rstrip("=")
         record += f"{path},sha256={digest},{len(content)}\\n"
     files[f"{info}/RECORD"] = f"{record}{info}/RECORD,,\\n".encode()
-    name = f"{STEM}-py3-none-any.whl"
+    name = f"{stem}-py3-none-any.whl"
     with zipfile.ZipFile(f"{directory}/{name}", "w") as archive:
         for path, content in files.items():
             member = zipfile.ZipInfo(path)
-            mode = pathlib.Path(path).stat().st_mode if pathlib.Path(path).exists() else 0o100644
+            mode = os.stat(path).st_mode if os.path.exists(path) else 0o100644
             member.external_attr = mode << 16
             archive.writestr(member, content)
     return name
@@ -95,21 +112,24 @@ _IDENTITY = {
     "GIT_COMMITTER_EMAIL": "author@example.org",
     "GIT_CONFIG_GLOBAL": os.devnull,
     "GIT_CONFIG_NOSYSTEM": "1",
-    # Each commit and each push would start a program that looks whether to tidy up.
-    "GIT_CONFIG_COUNT": "2",
+    # Each commit and each push would look whether to tidy up, in a process, and wait for the disk.
+    "GIT_CONFIG_COUNT": "3",
     "GIT_CONFIG_KEY_0": "maintenance.auto",
     "GIT_CONFIG_VALUE_0": "false",
     "GIT_CONFIG_KEY_1": "receive.autogc",
     "GIT_CONFIG_VALUE_1": "false",
+    "GIT_CONFIG_KEY_2": "core.fsync",
+    "GIT_CONFIG_VALUE_2": "none",
 }
 
 
-def git(directory: Path, *arguments: str, **environment: str) -> str:
+def git(directory: Path, *arguments: str, stdin: str = "", **environment: str) -> str:
     """Run git; return what it prints."""
     done = subprocess.run(
         ["git", *arguments],
         cwd=directory,
         env={**os.environ, **_IDENTITY, **environment},
+        input=stdin,
         check=True,
         capture_output=True,
         text=True,
@@ -190,8 +210,26 @@ dependencies = {dependencies or []}
         git(self.tree, "commit", "--quiet", "--allow-empty", "--message", tag)
         options = ["--annotate", "--message", tag] if annotated else []
         git(self.tree, "tag", *(["--force"] if force else []), *options, tag)
-        git(self.tree, "push", "--quiet", "--force", "origin", "HEAD", "--tags")
-        return git(self.tree, "rev-parse", "HEAD")
+        return self._send()
+
+    def _send(self) -> str:
+        """Do as `git push --force origin HEAD --tags`, without its processes; return the commit.
+
+        Source: gitrepository-layout(5).
+        """
+        for path in (self.tree / ".git/objects").glob("*/*"):
+            target = self.remote / "objects" / path.parent.name / path.name
+            if path.parent.name != "info" and not target.exists():
+                target.parent.mkdir(exist_ok=True)
+                shutil.copy(path, target.with_suffix(".new"))
+                target.with_suffix(".new").rename(target)
+        listed = "--format=%(objectname) %(refname) %(HEAD)", "refs/heads", "refs/tags"
+        refs = [line.split() for line in git(self.tree, "for-each-ref", *listed).splitlines()]
+        (head,) = (ref for ref in refs if ref[2:] == ["*"])
+        tags = (ref for ref in refs if ref[1].startswith("refs/tags/"))
+        changes = "".join(f"update {name} {oid}\n" for oid, name, *_ in (head, *tags))
+        git(self.remote, "update-ref", "--stdin", stdin=changes)
+        return head[0]
 
     def release(
         self,
@@ -222,15 +260,19 @@ def create(directory: Path, name: str, at: str | None = None) -> Project:
     project = Project(name, directory / "trees" / at, directory / "git" / f"{at}.git")
     for path in (project.tree, project.remote):
         path.mkdir(parents=True)
-    init = ("init", "--quiet", "--template=", "--initial-branch=main")
-    git(project.remote, *init, "--bare")
-    git(project.tree, *init)
-    with (project.tree / ".git/config").open("a") as config:
-        config.write(
-            f'[remote "origin"]\n\turl = {project.remote}\n'
-            "\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
-        )
+    _init(project.remote, "\tbare = true\n")
+    origin = f"\turl = {project.remote}\n\tfetch = +refs/heads/*:refs/remotes/origin/*\n"
+    _init(project.tree / ".git", f'\tbare = false\n[remote "origin"]\n{origin}')
     return project
+
+
+def _init(directory: Path, configuration: str) -> None:
+    """Make a repository, as `git init` does in a process. Source: gitrepository-layout(5)."""
+    for name in ("objects/info", "objects/pack", "refs/heads", "refs/tags"):
+        (directory / name).mkdir(parents=True)
+    (directory / "HEAD").write_text("ref: refs/heads/main\n")
+    core = "[core]\n\trepositoryformatversion = 0\n\tfilemode = true\n"
+    (directory / "config").write_text(core + configuration)
 
 
 def unpack_sdist(name: str, version: str, tree: Path) -> None:

@@ -258,7 +258,7 @@ def test_a_configuration_that_an_sdist_lacks_is_found_in_the_source_tree(
     path.symlink_to("build/pyproject.toml")
     if not has_link:
         backend = project.tree / "buildapi.py"
-        packed = 'paths = [TREE / "pyproject.toml", '
+        packed = 'paths = ["pyproject.toml", '
         backend.write_text(backend.read_text().replace(packed, "paths = ["))
     built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert [path.name for path in built.files] == [
@@ -277,7 +277,7 @@ def test_a_backend_that_an_sdist_lacks_is_found_in_the_source_tree(
     project = create(tmp_path, "probe")
     project.write("1.0")
     backend = project.tree / "buildapi.py"
-    backend.write_text(backend.read_text().replace('*sorted(TREE.glob("*.py")), ', ""))
+    backend.write_text(backend.read_text().replace('*sorted(glob.glob("*.py")), ', ""))
     build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
     assert [message.partition(": ")[0] for message in caplog.messages] == [
         "no wheel can be built from probe-1.0.tar.gz, so it is built from the source tree"
