@@ -1,5 +1,6 @@
 """Validate a `pyproject.toml` before `build` reads it outside of the sandbox."""
 
+import functools
 import os
 import tomllib
 from collections.abc import Iterator
@@ -49,6 +50,8 @@ def check(project: Path, tree: Path) -> None:
         raise BuildError(found)
 
 
+# An sdist has the file of its source tree, and a child process takes as long as a hook.
+@functools.lru_cache(maxsize=4)
 def complaint(text: str) -> str | None:
     """Return why a `pyproject.toml` is refused; `None` if `build` may read it.
 
