@@ -30,6 +30,7 @@ _LENGTH = struct.Struct("!Q")
 _STATUS = struct.Struct("!qi")
 # What Python and the loader read when they start, and GitPython when it is imported.
 _AT_START = re.compile("COVERAGE_|GIT_PYTHON_|LANG|LC_|LD_|PATH$|PYTHON|TZ$")
+_ALL = "all"
 _LIBRARIES = (
     "build", "email.policy", "git", "installer.records", "installer.sources", "packaging.metadata",
     "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid",
@@ -42,15 +43,29 @@ def may_differ(given: Mapping[str, str], other: Mapping[str, str]) -> bool:
 
 
 class Forks:
-    """A process that has imported the command, and forks for each one that is to run."""
+    """A process that has imported the command, and forks for each one that is to run.
 
-    def __init__(self, command: Path, environment: dict[str, str], before: Sequence[str]) -> None:
-        """Start it in an environment, with the words of another program before its own."""
+    Args:
+        command: the installed one, beside its Python.
+        environment: of the process.
+        before: words of another program that starts it.
+        modules: which it imports; by default all of the package, and what they import when needed.
+    """
+
+    def __init__(
+        self,
+        command: Path,
+        environment: Mapping[str, str],
+        before: Sequence[str] = (),
+        modules: Sequence[str] = (_ALL,),
+    ) -> None:
         self._lock = threading.Lock()
         self._ours, theirs = socket.socketpair()
         with theirs:
+            python, number = command.with_name("python"), str(theirs.fileno())
+            # Without the command, for which tests look among the processes.
             self._process = subprocess.Popen(
-                [*before, sys.executable, __file__, str(theirs.fileno()), command],
+                [*before, python, __file__, number, command.parent, *modules],
                 env=environment,
                 pass_fds=[theirs.fileno()],
                 cwd="/",
@@ -64,6 +79,7 @@ class Forks:
         environment: Mapping[str, str],
         directory: Path,
         timeout_s: float,
+        errors: str = "strict",
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command to its end, as `subprocess.run` does with `capture_output`."""
         words = [str(word) for word in argv]
@@ -89,7 +105,8 @@ class Forks:
             finally:
                 for read, _ in outputs:
                     os.close(read)
-        texts = [text.decode().replace("\r\n", "\n").replace("\r", "\n") for text in told]
+        decoded = (text.decode(errors=errors) for text in told)
+        texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in decoded]
         return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), *texts)
 
     @property
@@ -175,15 +192,15 @@ def _become(argv: list[str], environment: dict[str, str], directory: str, mask: 
 
 
 def _main() -> NoReturn:
-    descriptor, command = sys.argv[1:]
-    sys.path[0] = str(Path(command).parent)
+    descriptor, sys.path[0], *modules = sys.argv[1:]
     import pypi_insiders.cli
 
-    package = pypi_insiders.__path__, "pypi_insiders."
-    names = [module.name for module in pkgutil.walk_packages(*package)]
-    for name in (*names, *_LIBRARIES):
-        if not name.endswith("__main__"):
-            importlib.import_module(name)
+    if modules == [_ALL]:
+        package = pypi_insiders.__path__, "pypi_insiders."
+        names = [module.name for module in pkgutil.walk_packages(*package)]
+        modules = [*(name for name in names if not name.endswith("__main__")), *_LIBRARIES]
+    for name in modules:
+        importlib.import_module(name)
     gc.collect()
     gc.freeze()
     sys.argv = _serve(socket.socket(fileno=int(descriptor)))
