@@ -3,17 +3,18 @@
 import html
 import json
 import re
+import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Person, Watch, get
+from fixtures import Person, Watch, free_port, get, started
 from machine import Machine
 from projects import Project, create
-from units import MAIL, fallback, port
+from units import MAIL, fallback, port, served_fallback
 from wheels import wheel
 
 __all__ = ["fallback", "port"]
@@ -21,12 +22,12 @@ __all__ = ["fallback", "port"]
 CONFIG = ".config/pypi-insiders/config.toml"
 DISTS = ".local/share/pypi-insiders/dists"
 STATE = ".local/state/pypi-insiders"
+OF_USER = (".config/pypi-insiders", ".local", "mail")
 SERVER, SOCKET = "pypi-insiders-server.service", "pypi-insiders-server.socket"
 
 
-@pytest.fixture
-def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Project:
-    """A project whose release is served, by services that run; its user wants mail."""
+def serve(machine: Machine, directory: Path) -> Project:
+    """Serve a release of a project, by services that run; its user wants mail."""
     machine.write_text("mail.py", MAIL, mode=0o755)
     machine.write_text("mail", "")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
@@ -36,13 +37,54 @@ def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Proje
         f"{machine.read_text(CONFIG)}[watcher]\npublic-versions = false\n"
         f"notify-command = {command}\n",
     )
-    project = create(tmp_path, "probe")
+    project = create(directory, "probe")
     project.release("1.0")
     machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
     assert status(machine)["health"] == "well"
     return project
+
+
+@pytest.fixture
+def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Project:
+    """A project that is served in a machine of its own."""
+    return serve(machine, tmp_path)
+
+
+@dataclass(frozen=True)
+class Well:
+    """A machine whose user's files can be changed."""
+
+    machine: Machine
+    project: Project
+    port: int
+
+
+@pytest.fixture(scope="module")
+def served(
+    installed: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Well]:
+    """A machine where all is well, and a copy of its user's files."""
+    directory, port = tmp_path_factory.mktemp("judgement"), free_port()
+    with started(installed, shared, directory) as machine, served_fallback(machine, port):
+        project = serve(machine, directory)
+        machine.run("mkdir", "kept")
+        machine.run("cp", "-a", "--parents", *OF_USER, "kept")
+        yield Well(machine, project, port)
+
+
+@pytest.fixture
+def well(served: Well) -> Iterator[Well]:
+    """That machine, and what a test does to the user's files is undone."""
+    away = served.project.remote.with_name("away.git")
+    yield served
+    shutil.rmtree(served.project.tree.parent / "other", ignore_errors=True)
+    if away.exists():
+        away.rename(served.project.remote)
+    served.machine.run("find", *OF_USER, "-type", "f", "-delete")
+    served.machine.run("cp", "-a", "kept/.", ".")
+    assert status(served.machine)["health"] == "well"
 
 
 @dataclass(frozen=True)
@@ -155,6 +197,8 @@ CASES = {
         "{home}/" + STATE + "/checks.json.damaged, then remove it",
         severity="warning", status=0,
     ),
+}  # fmt: skip
+OF_UNITS = {
     "stale units": Case(
         shell("cd .config/systemd/user && sed -i 's/^# Installed by [^,]*,.*/# Installed by "
               f"pypi-insiders 0.0.1, older/' {SOCKET} {SERVER}; systemctl --user daemon-reload"),
@@ -190,10 +234,21 @@ def status(machine: Machine) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_each_state_is_one_line_everywhere(
+def test_each_state_is_one_line_everywhere(well: Well, case: Case) -> None:
+    """The same text for people and scripts, on the page, by doctor and in the message."""
+    is_told(well.machine, well.project, well.port, case)
+
+
+@pytest.mark.parametrize("case", OF_UNITS.values(), ids=OF_UNITS)
+def test_each_state_of_units_is_one_line_everywhere(
     machine: Machine, project: Project, port: int, case: Case
 ) -> None:
-    """The same text for people and scripts, on the page, by doctor and in the message."""
+    """As those of files are."""
+    is_told(machine, project, port, case)
+
+
+def is_told(machine: Machine, project: Project, port: int, case: Case) -> None:
+    """Make a change, and require its line wherever a user looks."""
     case.change(machine, project)
     found = status(machine)
     items = [item for item in found[f"{case.severity}s"] if item["subject"] == case.subject]

@@ -2,15 +2,13 @@
 
 import json
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures import free_port, untimed
+from fixtures import free_port, started, untimed
 from machine import Machine
-from projects import Project, create
-from units import port
-
-__all__ = ["port"]
+from projects import create
 
 FAILURE = (
     "me/bad: tag v1.0: Backend subprocess exited when trying to invoke build_wheel: "
@@ -18,25 +16,29 @@ FAILURE = (
 )
 
 
-@pytest.fixture
-def watched(machine: Machine, port: int, tmp_path: Path) -> dict[str, Project]:
+@pytest.fixture(scope="module")
+def machine(
+    installed: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
     """Two projects, one of which does not build, and what an update by the watcher logged."""
-    good, bad = create(tmp_path, "good"), create(tmp_path, "bad")
+    directory = tmp_path_factory.mktemp("logs")
+    good, bad = create(directory, "good"), create(directory, "bad")
     good.release("1.0")
     bad.write("1.0")
     bad.hook("print('one\\n\\n  ' + 300_000 * 'x', flush=True)\nexit('flux capacitor is missing')")
     bad.push("v1.0")
-    machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    machine.write_text(
-        ".config/pypi-insiders/config.toml",
-        f"[server]\nport = {port}\n[watcher]\npublic-versions = false\n",
-    )
-    for project in (good, bad):
-        name = f"me/{project.name}"
-        machine.run("pypi-insiders", "repos", "add", name, "--url", project.url)
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
-    return {"good": good, "bad": bad}
+    with started(installed, shared, directory) as machine:
+        machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+        machine.write_text(
+            ".config/pypi-insiders/config.toml",
+            f"[server]\nport = {free_port()}\n[watcher]\npublic-versions = false\n",
+        )
+        for project in (good, bad):
+            name = f"me/{project.name}"
+            machine.run("pypi-insiders", "repos", "add", name, "--url", project.url)
+        machine.run("pypi-insiders", "watcher", "start", "--no-block")
+        machine.wait_for_journal("Failed to start pypi-insiders-watcher.service")
+        yield machine
 
 
 def logs(machine: Machine, *options: str, status: int = 0) -> str:
@@ -52,9 +54,7 @@ def entries(machine: Machine, *matches: str) -> list[dict[str, str]]:
     return [json.loads(line) for line in listed.splitlines()]
 
 
-def test_the_journal_knows_of_which_repository_an_entry_is(
-    machine: Machine, watched: dict[str, Project]
-) -> None:
+def test_the_journal_knows_of_which_repository_an_entry_is(machine: Machine) -> None:
     """Unit, name and priority are as those of its lines were; a build's output is one entry."""
     found = entries(machine, "PYPI_INSIDERS_REPOSITORY=me/bad")
     wanted = ("MESSAGE", "PRIORITY", "SYSLOG_IDENTIFIER", "_SYSTEMD_USER_UNIT", "_TRANSPORT")
@@ -68,14 +68,14 @@ def test_the_journal_knows_of_which_repository_an_entry_is(
     assert told[2:] == [(FAILURE, "3", *where)]
 
 
-def test_the_last_entry_is_the_result(machine: Machine, watched: dict[str, Project]) -> None:
+def test_the_last_entry_is_the_result(machine: Machine) -> None:
     """What is printed comes after what is logged, as on a terminal."""
     last = entries(machine, "-t", "pypi-insiders-watcher")[-1]
     assert untimed(last["MESSAGE"]) == "Checked 2 repositories, published 2 files; 1 failed: me/bad"
     assert last["_TRANSPORT"] == "journal"  # the same way as the others, so none overtakes
 
 
-def test_logs_of_one_repository(machine: Machine, watched: dict[str, Project]) -> None:
+def test_logs_of_one_repository(machine: Machine) -> None:
     """In any case of letters; options are for them as well; several lines stay readable."""
     for name in ("me/good", "ME/Good"):
         told = logs(machine, name, "--lines=all").splitlines()
@@ -92,7 +92,7 @@ def test_logs_of_one_repository(machine: Machine, watched: dict[str, Project]) -
     assert [line.partition("]: ")[2] for line in last] == [FAILURE]
 
 
-def test_only_failures(machine: Machine, watched: dict[str, Project]) -> None:
+def test_only_failures(machine: Machine) -> None:
     """`-p err`, with and without a repository; names and ranges are journalctl's."""
     told = [line.partition("]: ")[2] for line in logs(machine, "-p", "err").splitlines()]
     unit = "pypi-insiders-watcher.service - Build and publish new Insiders releases"
@@ -103,7 +103,7 @@ def test_only_failures(machine: Machine, watched: dict[str, Project]) -> None:
     assert logs(machine, "me/bad", "-p", "bad", status=1).count("\n") == 1
 
 
-def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Project]) -> None:
+def test_logs_of_what_is_watched_no_more(machine: Machine) -> None:
     """They stay; what never was in the log is not watched, or has nothing yet."""
     before = logs(machine, "me/bad")
     machine.run("pypi-insiders", "repos", "remove", "me/bad")
@@ -125,7 +125,7 @@ def test_logs_of_what_is_watched_no_more(machine: Machine, watched: dict[str, Pr
     )
 
 
-def test_logs_of_what_is_not_installed(machine: Machine, watched: dict[str, Project]) -> None:
+def test_logs_of_what_is_not_installed(machine: Machine) -> None:
     """An empty log is not taken for a quiet index."""
     done = machine.run("pypi-insiders", "server", "logs")
     note = "note: server: not installed; see `pypi-insiders server start`\n"
@@ -133,7 +133,7 @@ def test_logs_of_what_is_not_installed(machine: Machine, watched: dict[str, Proj
     assert machine.run("pypi-insiders", "watcher", "logs").stderr == ""
 
 
-def test_on_a_terminal_the_lines_are_whole(machine: Machine, watched: dict[str, Project]) -> None:
+def test_on_a_terminal_the_lines_are_whole(machine: Machine) -> None:
     """The pager folds them; one that cuts is what the user asks for."""
     pager = machine.write_text("pager", "#!/bin/sh\necho LESS=$LESS\ncat\n", mode=0o755)
     spawn = "import pty, sys; sys.exit(pty.spawn(sys.argv[1:]))"

@@ -16,6 +16,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -353,30 +354,33 @@ REFUSED = Answer(None, None, "Connection refused")
 MakeMachine = Callable[..., AbstractContextManager[Machine]]
 
 
+@contextmanager
+def started(
+    installed: Path, shared: Path, directory: Path, user_id: int = 31411, **options: bool
+) -> Iterator[Machine]:
+    """Start a machine in which the installed command is on the PATH, and which sees a directory."""
+    for path in (shared, directory):  # as root, the machine runs under another user ID
+        path.chmod(0o755)
+    binaries = f"{installed.parent}:{Path(sys.executable).parent}"
+    machine = Machine(
+        [shared, directory, ROOT],
+        env={"PATH": f"{binaries}:{os.environ['PATH']}", "INSIDER_ID": str(user_id)},
+        **options,
+    )
+    try:
+        machine.__enter__()
+    except Unavailable as error:
+        unavailable(str(error))
+    try:
+        yield machine
+    finally:
+        machine.__exit__(None, None, None)
+
+
 @pytest.fixture
 def make_machine(installed: Path, shared: Path, tmp_path: Path) -> MakeMachine:
-    """Start machines in which the installed command is on the PATH."""
-    for directory in (shared, tmp_path):  # as root, the machine runs under another user ID
-        directory.chmod(0o755)
-    binaries = f"{installed.parent}:{Path(sys.executable).parent}"
-
-    @contextmanager
-    def make(user_id: int = 31411, **options: bool) -> Iterator[Machine]:
-        machine = Machine(
-            [shared, tmp_path, ROOT],
-            env={"PATH": f"{binaries}:{os.environ['PATH']}", "INSIDER_ID": str(user_id)},
-            **options,
-        )
-        try:
-            machine.__enter__()
-        except Unavailable as error:
-            unavailable(str(error))
-        try:
-            yield machine
-        finally:
-            machine.__exit__(None, None, None)
-
-    return make
+    """Start machines."""
+    return partial(started, installed, shared, tmp_path)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 import http.server
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import pytest
 from fixtures import free_port
@@ -66,9 +67,9 @@ def show(machine: Machine, unit: str, name: str) -> str:
     return machine.run("systemctl", "--user", "show", "--value", "-p", name, unit).stdout.strip()
 
 
-@pytest.fixture
-def fallback(machine: Machine, port: int) -> Iterator[str]:
-    """An index for all other names, set in config.toml, which has every project."""
+@contextmanager
+def served_fallback(machine: Machine, port: int) -> Iterator[str]:
+    """Serve an index for all other names, set in config.toml, which has every project."""
 
     class Index(http.server.BaseHTTPRequestHandler):
         def do_HEAD(self) -> None:
@@ -85,6 +86,13 @@ def fallback(machine: Machine, port: int) -> Iterator[str]:
         machine.write_text(".config/pypi-insiders/config.toml", settings)
         yield url
         server.shutdown()
+
+
+@pytest.fixture
+def fallback(machine: Machine, port: int) -> Iterator[str]:
+    """An index for all other names."""
+    with served_fallback(machine, port) as url:
+        yield url
 
 
 # What a person's own program would be: it appends subject and text to a file.
