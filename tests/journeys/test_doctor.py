@@ -27,22 +27,22 @@ FROM_SHELL = (
 NOWHERE = "file:///nowhere/"
 
 
-OWN_PATH = 'PATH="$HOME/bin:$PATH"'
 RESTART = "`pypi-insiders server restart`"
 
 
 def examine_all(
-    machine: Machine, *, status: int, before: str = OWN_PATH, **environment: str
+    machine: Machine, *, status: int, before: str = "", **environment: str
 ) -> list[dict[str, Any]]:
     """Run `doctor`, which must end so; return all that it found.
 
     Args:
         machine: in which it runs.
         status: how it must end.
-        before: words of the shell before the command; by default `~/bin` comes first in PATH.
-        environment: added to the machine's.
+        before: words of the shell before the command.
+        environment: added to the machine's, where `~/bin` comes first in PATH.
     """
-    shell = ("sh", "-c", f'{before} exec "$@"', "sh")
+    shell = ("sh", "-c", f'{before} exec "$@"', "sh") if before else ()
+    environment = {"PATH": f"{machine.home}/bin:{machine.path}", **environment}
     done = machine.run(*shell, "pypi-insiders", "doctor", "--json", check=False, env=environment)
     assert done.returncode == status, done.stdout + done.stderr
     assert done.stderr == ""

@@ -138,7 +138,7 @@ class Agent:
         """Start without processes."""
         self._processes: dict[int, Process] = {}
         self._starting = threading.Lock()
-        self._forks: Forks | None = None
+        self._forks: dict[Path, Forks] = {}
         self._output = threading.Lock()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "run": self._run,
@@ -189,20 +189,24 @@ class Agent:
 
     def _command(self, request: dict[str, Any]) -> Path | None:
         """Find the command, where a fork of it is as good as a process of its own."""
-        is_alike = request["input"] is None and may_differ(os.environ | request["env"], os.environ)
-        if request["argv"][0] != _COMMAND or not is_alike or not (found := shutil.which(_COMMAND)):
+        # A command that is found by another PATH reads it later than Python starts.
+        path = request["env"].get("PATH", os.environ["PATH"])
+        is_alike = may_differ(os.environ | request["env"], os.environ | {"PATH": path})
+        if request["argv"][0] != _COMMAND or request["input"] is not None or not is_alike:
             return None
-        return Path(found) if Path(found).with_name("python").exists() else None
+        found = shutil.which(_COMMAND, path=path)
+        return Path(found) if found and Path(found).with_name("python").exists() else None
 
     def _fork(self, command: Path, request: dict[str, Any]) -> dict[str, Any]:
         with self._starting:
-            if self._forks is None or not self._forks.is_there:
-                self._forks = Forks(command, os.environ, modules=_IMPORTED)
+            forks = self._forks.get(command)
+            if forks is None or not forks.is_there:
+                forks = self._forks[command] = Forks(command, os.environ, modules=_IMPORTED)
         argv = [command, *request["argv"][1:]]
         directory = Path(request["cwd"] or Path.cwd())
         environment, timeout_s = os.environ | request["env"], request["timeout_s"]
         try:
-            done = self._forks.run(argv, environment, directory, timeout_s, "backslashreplace")
+            done = forks.run(argv, environment, directory, timeout_s, "backslashreplace")
         except TimeoutError as error:
             return {"returncode": None, "stdout": str(error), "stderr": ""}
         return {"returncode": done.returncode, "stdout": done.stdout, "stderr": done.stderr}

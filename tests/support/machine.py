@@ -138,6 +138,11 @@ class Machine:
         """Return the process ID of `user-manager`, whose cgroup holds the whole machine."""
         return self._process.pid
 
+    @property
+    def path(self) -> str:
+        """Return the PATH of what runs inside."""
+        return self._env["PATH"]
+
     def run(
         self,
         *argv: str | Path,
