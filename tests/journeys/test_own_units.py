@@ -218,8 +218,10 @@ def test_a_push_is_served_without_a_timer(  # noqa: PLR0915  # one machine, for 
     )
     judged = machine.run("pypi-insiders", "status", check=False)
     assert "watcher: the last update of me/my-probe failed (its program was not" in judged.stdout
-    logs = machine.run("pypi-insiders", "watcher", "logs", "me/my-probe").stdout
-    assert "Failed to set up credentials: No such file or directory" in logs
+    machine.wait_for(
+        ["pypi-insiders", "watcher", "logs", "me/my-probe"],
+        lambda done: "Failed to set up credentials: No such file or directory" in done.stdout,
+    )
     machine.run("rm", drop_in)
     # Off again: nothing of it is left.
     machine.write_text(CONFIG, settings)
