@@ -54,7 +54,7 @@ def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
 
 @pytest.mark.parametrize("way", ["pip", "editable", "uv tool", "pipx"])
 def test_each_way_to_install_it_brings_what_belongs_to_it(
-    way: str, tmp_path: Path, person: Person
+    way: str, tmp_path: Path, person: Person, wheel: Path
 ) -> None:
     """pip, pip --editable, uv tool and pipx install a command that can render its units.
 
@@ -73,14 +73,14 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     here = Path(sys.executable).parent
     install: list[str | Path]
     if way == "uv tool":
-        install = [here / "uv", "tool", "install", "--quiet", "--python", sys.executable, ROOT]
+        install = [here / "uv", "tool", "install", "--quiet", "--python", sys.executable, wheel]
     elif way == "pipx":
-        install = [here / "pipx", "install", "--quiet", "--python", sys.executable, ROOT]
+        install = [here / "pipx", "install", "--quiet", "--python", sys.executable, wheel]
     else:
         run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
         bin_directory = tmp_path / "venv/bin"
         options = ["--editable"] if way == "editable" else []
-        install = [bin_directory / "pip", "install", "--quiet", *options, ROOT]
+        install = [bin_directory / "pip", "install", "--quiet", "--no-compile", *options, ROOT]
     done = subprocess.run(install, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     share = {
