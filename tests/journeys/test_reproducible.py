@@ -75,9 +75,12 @@ def test_nor_do_they_get_into_what_a_compiler_makes(
 
 
 def test_neither_user_nor_sandbox_gets_in(person: Person, machine: Machine, tmp_path: Path) -> None:
-    """What a person without a sandbox builds is what another one builds in a sandbox."""
+    """What a person without a sandbox builds is what another one builds in a sandbox.
+
+    A sandbox is another folder to all backends, and for that each of them is tried above.
+    """
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    for kind in PURE:
+    for kind in ("hatchling", "setuptools"):
         project = make(tmp_path, kind)
         project.push("v1.0")
         watch = ("repos", "add", f"me/{project.name}", "--url", project.url)
@@ -86,7 +89,7 @@ def test_neither_user_nor_sandbox_gets_in(person: Person, machine: Machine, tmp_
     assert "builds are not sandboxed" in person.run("update").stderr
     done = machine.run("pypi-insiders", "update", env={"LC_ALL": "C"}, timeout_s=200)
     assert "builds are not sandboxed" not in done.stderr
-    assert untimed(done.stdout) == "Checked 5 repositories, published 10 files\n"
+    assert untimed(done.stdout) == "Checked 2 repositories, published 4 files\n"
     directory = ".local/share/pypi-insiders/dists"
     listed = machine.run("sh", "-c", f"cd {directory} && sha256sum *").stdout
     theirs = dict(line.split()[::-1] for line in listed.splitlines())

@@ -81,7 +81,10 @@ setup(version=version)
 
 @pytest.mark.parametrize("kind", _BY_TAG)
 def test_the_version_is_that_of_the_tag(machine: Machine, tmp_path: Path, kind: str) -> None:
-    """In a sandbox, where the history is seen and the host is not, for an older tag too."""
+    """In a sandbox, where the history is seen and the host is not, for an older tag too.
+
+    That one is built once only: the three tools and `describe` all ask git.
+    """
     project = create(tmp_path, "probe")
     project.package.mkdir()
     (project.package / "__init__.py").write_text("")
@@ -93,14 +96,15 @@ def test_the_version_is_that_of_the_tag(machine: Machine, tmp_path: Path, kind: 
         project.push(f"v{version}")
     project.push("untagged-work")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
-    watch = ("repos", "add", "me/probe", "--url", project.url, "--backfill", "2")
+    count = 2 if kind == "describe" else 1
+    watch = ("repos", "add", "me/probe", "--url", project.url, "--backfill", str(count))
     machine.run("pypi-insiders", *watch)
     done = machine.run("pypi-insiders", "update", timeout_s=200)
     assert "not sandboxed" not in done.stderr
     held = machine.run("ls", ".local/share/pypi-insiders/dists").stdout.split()
     assert [name.split("-")[1].removesuffix(".tar.gz") for name in held] == [
         "1.2.3", "1.2.3", "1.2.4", "1.2.4",
-    ]  # fmt: skip
+    ][-2 * count :]  # fmt: skip
 
 
 def test_submodules_are_there(person: Person, watch: Watch, tmp_path: Path) -> None:
