@@ -227,7 +227,7 @@ def test_a_wheel_for_each_interpreter(person: Person, watch: Watch) -> None:
     tags = [name.split("-")[2] for name in person.distributions() if name.endswith(".whl")]
     assert tags == sorted(f"cp{version.replace('.', '')}" for version in versions[:-1])
     (project.tree / "setup.py").unlink()
-    project.write("1.1", backend="setuptools")
+    project.write("1.1")
     project.push("v1.1")
     person.run("update", PATH=places)
     assert set(names("probe-1.1")) < set(person.distributions())

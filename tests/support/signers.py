@@ -2,6 +2,7 @@
 
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -45,14 +46,20 @@ def gpg(home: Path, *arguments: str | Path) -> None:
     )  # fmt: skip
 
 
-@pytest.fixture
-def gpg_homes() -> Iterator[list[Path]]:
-    """The homes of gpg that a test has made; their agents end with it, and they go."""
+@contextmanager
+def _agents() -> Iterator[list[Path]]:
     homes: list[Path] = []
     program = need("gpgconf")
     yield homes
     for home in homes:
         subprocess.run([program, "--homedir", home, "--kill", "all"], check=True)
+
+
+@pytest.fixture
+def gpg_homes() -> Iterator[list[Path]]:
+    """The homes of gpg that a test has made; their agents end with it."""
+    with _agents() as homes:
+        yield homes
 
 
 def gpg_signer(directory: Path, homes: list[Path], name: str, *generation: str) -> Signer:
@@ -73,14 +80,17 @@ def gpg_signer(directory: Path, homes: list[Path], name: str, *generation: str) 
     return Signer(options, keys, {"GNUPGHOME": str(home)})
 
 
-@pytest.fixture(params=["ssh", "gpg"])
+@pytest.fixture(scope="session", params=["ssh", "gpg"])
 def signers(
-    request: pytest.FixtureRequest, tmp_path: Path, gpg_homes: list[Path]
-) -> tuple[Signer, Signer]:
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Signer, Signer]]:
     """Somebody who is allowed, and somebody else, with keys of the same kind."""
+    directory = tmp_path_factory.mktemp("signers")
     if request.param == "ssh":
-        return ssh_signer(tmp_path, "ann"), ssh_signer(tmp_path, "bob")
-    return gpg_signer(tmp_path, gpg_homes, "ann"), gpg_signer(tmp_path, gpg_homes, "bob")
+        yield ssh_signer(directory, "ann"), ssh_signer(directory, "bob")
+        return
+    with _agents() as homes:
+        yield gpg_signer(directory, homes, "ann"), gpg_signer(directory, homes, "bob")
 
 
 @pytest.fixture

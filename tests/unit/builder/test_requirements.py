@@ -13,6 +13,8 @@ from dated_index import dated_index
 from fixtures import Person, Watch, names
 from projects import _BUILDAPI, Project
 
+pytestmark = pytest.mark.journey
+
 _REQUIRES = 'requires = []\nbuild-backend = "buildapi"\nbackend-path = ["."]'
 
 

@@ -21,7 +21,7 @@ from pypi_insiders import git as remotes
 from pypi_insiders.git import SharedConnections, command, shared_connections
 from pypi_insiders.util.errors import InsidersError
 
-pytestmark = pytest.mark.usefixtures("gitconfig")
+pytestmark = [pytest.mark.usefixtures("gitconfig"), pytest.mark.journey]
 
 MANY = shared_connections.FEWEST
 Start = Callable[..., SshHost]

@@ -19,6 +19,8 @@ from releases import File, MakeReleases, Releases, make_releases
 
 __all__ = ["make_releases"]  # a fixture
 
+pytestmark = pytest.mark.journey
+
 WHEEL, SDIST = "probe-1.0-py3-none-any.whl", "probe-1.0.tar.gz"
 TOKEN = "t0ken-of-the-api"
 MAC = "cp312-cp312-macosx_11_0_arm64"

@@ -15,6 +15,8 @@ from sshhost import SshHost
 
 from pypi_insiders.git import shared_connections
 
+pytestmark = pytest.mark.journey
+
 MANY = shared_connections.FEWEST
 
 
