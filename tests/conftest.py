@@ -1,5 +1,8 @@
 """Which tests are journeys. The fixtures of all tests are in `support/fixtures.py`."""
 
+import os
+from itertools import compress
+from operator import not_
 from pathlib import Path
 
 import fixtures
@@ -22,6 +25,16 @@ _OF_JOURNEYS = {
 }
 
 
+# Whose tests take many seconds each: of those, none may be the last to begin.
+_LONG = {
+    "test_assets",
+    "test_branch_backends",
+    "test_packaging",
+    "test_reproducible",
+    "test_watchers",
+}
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Register the fixtures; in `pytest_plugins`, `fixtures` would be the module of pytest."""
     config.pluginmanager.register(fixtures, "support.fixtures")
@@ -36,3 +49,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         given = callspec.params if callspec else {}
         if _JOURNEYS in item.path.parents or _OF_JOURNEYS & (set(item.fixturenames) - set(given)):
             item.add_marker("journey")
+    items[:] = _ordered(items)
+
+
+def _ordered(items: list[pytest.Item]) -> list[pytest.Item]:
+    """Let each process begin with a part of what is long; it gets as many tests as the others."""
+    count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    is_long = [item.path.stem in _LONG and _JOURNEYS in item.path.parents for item in items]
+    long = list(compress(items, is_long))
+    rest = list(compress(items, map(not_, is_long)))
+    ends = [len(rest) * number // count for number in range(count + 1)]
+    parts = [(long[at::count], rest[ends[at] : ends[at + 1]]) for at in range(count)]
+    return [item for part in parts for some in part for item in some]

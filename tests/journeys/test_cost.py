@@ -78,10 +78,6 @@ _TWENTY = ".".join(["a"] * 20)
 
 TOML: dict[str, tuple[str, str | None]] = {
     "dotted key": (filled("a.") + "a = 1", MANY_PARTS),
-    "quoted dotted key": (filled('"a".') + "a = 1", MANY_PARTS),
-    "spaced dotted key": (filled("a . ") + "a = 1", MANY_PARTS),
-    "dotted table": ("[" + filled("a.") + "a]", MANY_PARTS),
-    "dotted array of tables": ("[[" + filled("a.") + "a]]", MANY_PARTS),
     "keys of a deep table": ("[" + filled("a.") + "a]\n" + numbered("k%d=1\n"), MANY_PARTS),
     "dotted key in a table in line": ("a = {" + filled("a.") + "a = 1}", MANY_PARTS),
     "tables in line": ("a = " + filled("{a=") + "1" + filled("}"), TOO_DEEP),

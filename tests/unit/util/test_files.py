@@ -346,8 +346,8 @@ def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path],
     """Deeper than Python calls, paths and open files go; of two branches and with links in it."""
     tree = tmp_path / "tree"
     (tree / "other").mkdir(parents=True)
-    deep(tree, 1500, "name-of-a-directory")
-    deep(tree / "other", 1500)
+    deep(tree, 1100, "name-of-a-directory")
+    deep(tree / "other", 1100)
     (tree / ".removed-0").mkdir()
     (tree / ".removed-0/file").touch()
     (tmp_path / "kept").mkdir()
