@@ -1,8 +1,9 @@
 """Break one line at a time, and see whether the tests notice. Run by `make mutations`.
 
-In copies of the tree, with copies of its environment. First the tests of the module, then those of
-its package, then the journeys of what the line promises. `mutations.py box publication` tries only
-these; `sandbox.py` only the rules of that file, and `fast` only the fast tests.
+In a copy of the tree, with a copy of its environment. First the tests that the rule names, then
+those of the module, of its package, and the journeys of what the line promises, each once and up to
+the first that fails. `mutations.py box publication` tries only these; `sandbox.py` only the rules
+of that file, and `fast` only the fast tests.
 """
 
 import re
@@ -10,13 +11,11 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import threading
 import tomllib
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from queue import Empty, SimpleQueue
 from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -54,7 +53,6 @@ JOURNEYS = {
     "box": ("confinement", "secrets", "fairness"),
     "publication": ("publishing", "update", "comparison", "bounds", "retention", "losses"),
 }
-AT_ONCE = 2
 _COPIED = ("pypi_insiders", "systemd", "tests", ".ci", "Makefile", "pyproject.toml", "README.md",
            "LICENSE", ".venv")  # fmt: skip
 _TIMEOUT_S = 3600
@@ -70,6 +68,8 @@ class Rule(NamedTuple):
     old: str
     """Occurs exactly once."""
     new: str
+    tests: tuple[str, ...] = ()
+    """Below the tests, tried first."""
 
 
 def main() -> None:
@@ -79,17 +79,14 @@ def main() -> None:
     chosen = list(_chosen([word for word in words if word != "fast"]))
     if wrong := [rule for _, rule in chosen if _count(rule) != 1]:
         sys.exit("\n".join(f"{rule.file}: {_count(rule)} times: {rule.old!r}" for rule in wrong))
-    waiting: SimpleQueue[tuple[str, Rule]] = SimpleQueue()
-    for item in chosen:
-        waiting.put(item)
     found = Counter[tuple[str, str]]()
-    workers = [
-        threading.Thread(target=_work, args=(waiting, found, is_fast)) for _ in range(AT_ONCE)
-    ]
-    for worker in workers:
-        worker.start()
-    for worker in workers:
-        worker.join()
+    with _copy() as tree:
+        for area, rule in chosen:
+            how, by = _try(tree, rule, [it for it in _tests(area, rule) if is_fast <= _is_fast(it)])
+            found[area, how] += 1
+            before, _, _ = (ROOT / "pypi_insiders" / rule.file).read_text().partition(rule.old)
+            at = f"{rule.file}:{before.count(chr(10)) + 1}"
+            print(f"{how:<12} {at} {rule.old.strip()[:60]!r} {by}", flush=True)
     print(f"{'':<14}" + "".join(f"{how:>14}" for how in (FAST, BY_JOURNEYS, UNNOTICED)))
     for area in JOURNEYS:
         print(f"{area:<14}" + "".join(f"{found[area, how]:>14}" for how in _WAYS))
@@ -110,19 +107,6 @@ def _chosen(words: Sequence[str]) -> Iterator[tuple[str, Rule]]:
 
 def _count(rule: Rule) -> int:
     return (ROOT / "pypi_insiders" / rule.file).read_text().count(rule.old)
-
-
-def _work(
-    waiting: "SimpleQueue[tuple[str, Rule]]", found: Counter[tuple[str, str]], is_fast: bool
-) -> None:
-    with _copy() as tree, suppress(Empty):
-        while True:
-            area, rule = waiting.get_nowait()
-            how, by = _try(tree, rule, [it for it in _tests(area, rule) if is_fast <= _is_fast(it)])
-            found[area, how] += 1
-            before, _, _ = (ROOT / "pypi_insiders" / rule.file).read_text().partition(rule.old)
-            at = f"{rule.file}:{before.count(chr(10)) + 1}"
-            print(f"{how:<12} {at} {rule.old.strip()[:60]!r} {by}", flush=True)
 
 
 @contextmanager
@@ -152,9 +136,11 @@ def _tests(area: str, rule: Rule) -> Iterator[str]:
     """Yield the tests that may notice, file by file; each once."""
     unit = Path("tests/unit", rule.file)
     own = unit.with_name(f"test_{unit.name}")
-    about = [f"tests/{name}.py" for name in ABOUT.get(rule.file, ())]
+    first, about = (
+        [f"tests/{name}.py" for name in names] for names in (rule.tests, ABOUT.get(rule.file, ()))
+    )
     journeys = [f"tests/journeys/test_{name}.py" for name in JOURNEYS[area]]
-    for test in dict.fromkeys([str(own), *about, str(unit.parent), *journeys]):
+    for test in dict.fromkeys([*first, str(own), *about, str(unit.parent), *journeys]):
         if (ROOT / test).exists():
             yield test
 
@@ -167,11 +153,12 @@ def _try(tree: Path, rule: Rule, tests: Sequence[str]) -> tuple[str, str]:
     """Break a line; return how that was noticed, and by which test."""
     path = tree / "pypi_insiders" / rule.file
     sound = path.read_text()
+    passed = list[str]()
     try:
         for test in tests:
             while True:
                 path.write_text(sound.replace(rule.old, rule.new))
-                by = _failing(tree, test)
+                by = _failing(tree, test, passed)
                 is_sure = bool(by and _failing(tree, by))
                 path.write_text(sound)
                 # On a busy machine a test may fail by itself, and some cannot run in a copy.
@@ -180,6 +167,7 @@ def _try(tree: Path, rule: Rule, tests: Sequence[str]) -> tuple[str, str]:
                 _unfit.add(by)
             if by and by not in _unfit:
                 return FAST if _is_fast(test) else BY_JOURNEYS, by
+            passed.append(test)
         return UNNOTICED, ""
     finally:
         path.write_text(sound)
@@ -188,9 +176,10 @@ def _try(tree: Path, rule: Rule, tests: Sequence[str]) -> tuple[str, str]:
 _unfit = set[str]()
 
 
-def _failing(tree: Path, test: str) -> str:
-    """Return which test of a file fails, first of all; empty: none."""
+def _failing(tree: Path, test: str, passed: Sequence[str] = ()) -> str:
+    """Return the first test that fails in a file or directory without some files; empty: none."""
     words = [test, *(f"--deselect={it}" for it in sorted(_unfit) if it != test)]
+    words += [f"--ignore={it}" for it in passed]
     if _is_fast(test):
         words += ["-m", "not journey"]
     command = [f"{tree}/.venv/bin/python", "-m", "pytest", "-q", "-x", "-n", "0", "-p",
