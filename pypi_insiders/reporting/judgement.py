@@ -54,7 +54,10 @@ def unserved(snapshot: Snapshot) -> tuple[Item, ...]:
 def _shown(item: Item) -> Item:
     # Once for all readers: errors of git and builds have URLs with tokens, and control characters.
     return item._replace(
-        subject=clean(item.subject), text=clean(item.text), hint=item.hint and clean(item.hint)
+        subject=clean(item.subject),
+        # Of control characters only, as a program may print them, nothing is left.
+        text=clean(item.text) or "no reason given",
+        hint=item.hint and clean(item.hint),
     )
 
 

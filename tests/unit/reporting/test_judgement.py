@@ -6,6 +6,8 @@ from fixtures import Person
 
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Check
 from pypi_insiders.util.plain_text import one_line
 
 
@@ -17,3 +19,12 @@ def test_no_file_writes_to_the_terminal(person: Person) -> None:
     problems = judge(snapshot.take(person.paths, datetime.now(UTC))).problems
     assert [item.line for item in problems] == [one_line(item.line) for item in problems]
     assert len(problems) == 1
+
+
+def test_a_message_of_nothing_that_can_be_shown(person: Person) -> None:
+    """It is still a warning, with a text."""
+    person.paths.config.mkdir(parents=True)
+    person.paths.repositories.write_text('["me/probe"]\nproject = "probe"\n')
+    state.save_checks(person.paths.state, {"me/probe": Check(1, warnings=["\n\x1b[2J"])})
+    warnings = judge(snapshot.take(person.paths, datetime.now(UTC))).warnings
+    assert "me/probe: no reason given" in [item.line for item in warnings]
