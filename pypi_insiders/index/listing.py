@@ -56,10 +56,6 @@ def compare(
         before: the files of the earlier listing, by name.
         only: the names to be listed; `None`: all.
 
-    Args:
-        directory: the directory.
-        only: the names to be listed; `None`: all.
-
     Raises:
         OSError: it cannot be read.
     """

@@ -8,16 +8,13 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, listing
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache, T
 from pypi_insiders.index.published import Project
-from pypi_insiders.index.release_lists import TAKEN_BACK
 from pypi_insiders.repositories import no_release, registry, state
-from pypi_insiders.repositories.comparison import Comparison
 from pypi_insiders.repositories.held_names import Names
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.server.exporting import contents, packages, record, tree
-from pypi_insiders.server.exporting.contents import METADATA, ExportResult
+from pypi_insiders.server.exporting.contents import ExportResult
 from pypi_insiders.server.exporting.record import Record
-from pypi_insiders.util.files import remove
 
 
 class _UnlistedCache(MetadataCache):
@@ -52,8 +49,8 @@ def _export(
     paths: Paths, directory: Path, cache: MetadataCache, known: Record
 ) -> ExportResult | None:
     stopped = _stopped(paths, known)
-    files, gone = _changed(paths, known)
-    if stopped is None or files is None or (gone and _are_lost(paths, cache, gone)):
+    files = _changed(paths, known)
+    if stopped is None or files is None:
         return None
     of_feed = {name for name, _ in known.recent} - files.keys()
     only = {name for project in files for name in files[project]}
@@ -78,41 +75,30 @@ def _export(
     if changed:
         pages += contents.feed_pages(changed, contents.named(found, recent), builds)
     written = tree.write_all(directory, pages)
-    for name in gone:
-        remove(directory / "packages" / name)
-        remove(directory / "packages" / f"{name}{METADATA}")
     for project in changed:
         known.projects[project.name] = {entry.name: entry.identity.inode for entry in project.files}
     known.recent = recent
     if pages:
         record.update(known, paths, directory, [path for path, _ in pages])
-    return ExportResult(len(known.projects), known.count, len(new), len(gone), written)
+    return ExportResult(len(known.projects), known.count, len(new), 0, written)
 
 
-def _changed(paths: Paths, known: Record) -> tuple[dict[str, list[str]] | None, list[str]]:
-    """Return the projects with other files, with all their files, and the files that are gone.
+def _changed(paths: Paths, known: Record) -> dict[str, list[str]] | None:
+    """Return the projects with new or replaced files, with all their files.
 
-    `None`: not only files of exported projects have changed.
+    `None`: not only files of exported projects have changed, or some are gone.
     """
     found = listing.compare(paths.distributions, known.files)
+    if found.gone:
+        return None
     files: dict[str, list[str]] = {}
-    for name in (*found.gone, *found.new):
+    for name in found.new:
         projects = distribution.projects_of(name)
         if len(projects) != 1 or not projects <= known.projects.keys():
-            return None, []
-        files |= {project: [] for project in projects}
-    new = [(next(iter(distribution.projects_of(name))), name) for name in found.new]
-    for project in files:
-        names = {*known.projects[project], *(name for of, name in new if of == project)}
-        files[project] = sorted(names.difference(found.gone))
-    return files, found.gone
-
-
-def _are_lost(paths: Paths, cache: MetadataCache, gone: Iterable[str]) -> bool:
-    """Return whether files are missing that were not taken back."""
-    entries = {name: entry for name in gone if (entry := cache.entry(name))}
-    taken_back = TAKEN_BACK.load(paths.distributions, paths.state)
-    return bool(Comparison(paths.distributions, entries, taken_back).of_others(()))
+            return None
+        (project,) = projects
+        files.setdefault(project, [*known.projects[project]]).append(name)
+    return {project: sorted(set(names)) for project, names in files.items()}
 
 
 def _stopped(paths: Paths, known: Record) -> list[NoRelease] | None:

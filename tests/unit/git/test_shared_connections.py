@@ -328,6 +328,40 @@ def test_a_connection_ends_without_the_process_that_has_made_it(
         assert not left.exists()
 
 
+def test_the_connections_end_with_the_update(
+    start: Start, project: Project, runtime: Path, shared: SharedConnections,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    """However long ssh would keep them, as nobody else uses them."""
+    monkeypatch.setattr(shared_connections, "_IDLE_S", 3600)
+    start()
+    url = url_of(project)
+    shared.expect([url] * MANY)
+    with shared.session(url) as session:
+        assert session is not None
+    ends = list(ends_of(str(runtime / "ours")))
+    assert ends
+    shared.close()
+    for end in ends:
+        assert select.select([end], [], [], 30)[0] == [end]
+        os.close(end)
+
+
+def test_a_connection_has_no_more_sessions_than_a_host_allows(
+    start: Start, project: Project, shared: SharedConnections
+) -> None:
+    """What it would refuse has a connection of its own, until a session ends."""
+    host, url = start(), url_of(project)
+    shared.expect([url] * MANY)
+    most = shared_connections._CONNECTIONS * shared_connections._SESSIONS
+    with contextlib.ExitStack() as stack:
+        found = [stack.enter_context(shared.session(url)) for _ in range(most + 1)]
+    assert [session is None for session in found] == most * [False] + [True]
+    assert len(host.connections) == shared_connections._CONNECTIONS
+    with shared.session(url) as session:
+        assert session is not None
+
+
 def ends_of(word: str) -> Iterator[int]:
     """Open the processes that have a word in their command line. Source: pidfd_open(2)."""
     for path in Path("/proc").glob("[0-9]*/cmdline"):

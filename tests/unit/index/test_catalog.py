@@ -5,7 +5,6 @@ import json
 import logging
 import os
 import shutil
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -15,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, NoReturn
 
 import pytest
+from auditing import audited
 from wheels import sdist, wheel
 
 from pypi_insiders.index import store, yanks
@@ -24,14 +24,6 @@ from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import sha256
-
-_audited: list[Callable[[str, tuple[Any, ...]], None]] = []
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _audit() -> None:
-    """A hook cannot be taken back, so there is one for all. Source: sys.addaudithook."""
-    sys.addaudithook(lambda event, details: [hook(event, details) for hook in _audited] and None)
 
 
 @contextmanager
@@ -43,11 +35,8 @@ def touched(directory: Path) -> Iterator[list[str]]:
         if event in ("open", "os.scandir", "os.listdir") and str(directory) in str(details[0]):
             found.append(f"{event} {Path(str(details[0])).name}")
 
-    _audited.append(note)
-    try:
+    with audited(note):
         yield found
-    finally:
-        _audited.remove(note)
 
 
 @contextmanager
@@ -346,11 +335,8 @@ def unreadable(path: Path) -> Iterator[None]:
         if event == "open" and str(details[0]) == str(path):
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    _audited.append(refuse)
-    try:
+    with audited(refuse):
         yield
-    finally:
-        _audited.remove(refuse)
 
 
 def test_what_may_pass_is_not_for_ever(
@@ -556,6 +542,24 @@ def test_what_is_out_of_reach_is_not_forgotten(
     assert found.published_us == 10**15
 
 
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_hash_outlives_its_file_where_it_is_guarded(
+    tmp_path: Path, directory: Path, record: MetadataCache, is_guarded: bool
+) -> None:
+    """Long after it is gone, another file of its name is not it."""
+    name = sdist(directory, "my-dist", "1.0", content=b"1").name
+    copies = tmp_path if is_guarded else None
+    published = Catalog(directory, record, copies=copies).find(name)
+    assert published is not None
+    record.put(published._replace(published_us=1), b"")
+    (directory / name).unlink()
+    Catalog(directory, record, copies=copies).refresh()
+    assert (record.entry(name) is not None) == is_guarded
+    sdist(directory, "my-dist", "1.0", content=b"2")
+    found = Catalog(directory, record, copies=copies).find(name)
+    assert (found is None) == is_guarded
+
+
 def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: Catalog) -> None:
     """While one project's file hangs in the reading, another project's page is there."""
     slow = sdist(directory, "slow", "1.0")
@@ -567,17 +571,16 @@ def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: 
             reading.set()
             go_on.wait(60)
 
-    _audited.append(hang)
-    try:
-        asking = threading.Thread(target=catalog.project, args=["slow"])
-        asking.start()
-        assert reading.wait(60)
-        assert names(catalog, "quick") == ["quick-1.0.tar.gz"]
-        assert catalog.projects() == ("quick", "slow")
-    finally:
-        _audited.remove(hang)
-        go_on.set()
-        asking.join()
+    asking = threading.Thread(target=catalog.project, args=["slow"])
+    with audited(hang):
+        try:
+            asking.start()
+            assert reading.wait(60)
+            assert names(catalog, "quick") == ["quick-1.0.tar.gz"]
+            assert catalog.projects() == ("quick", "slow")
+        finally:
+            go_on.set()
+            asking.join()
     assert names(catalog, "slow") == [slow.name]
 
 

@@ -2,11 +2,13 @@
 
 import os
 import shutil
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import pytest
 import wheels
+from auditing import audited
 from exports import dists
 from fixtures import Person
 
@@ -86,6 +88,30 @@ def test_a_release_that_was_unpublished(
     export(person.paths, target, None)
     assert is_complete(person, target)
     assert not list((target / "packages").glob("one-1.0*"))
+
+
+@pytest.mark.parametrize("is_gone", [False, True])
+def test_no_page_ever_lists_a_missing_file(
+    person: Person, dists: Path, target: Path, quick: Results, is_gone: bool
+) -> None:
+    """New files, then the pages, and then files go; also where only changes are looked at."""
+    steps = list[str]()
+    if is_gone:
+        person.run("unpublish", "--yes", "one", "1.0")
+    wheels.wheel(dists, "one", "1.2")
+
+    def note(event: str, details: tuple[Any, ...]) -> None:
+        path = Path(str(details[event == "os.rename"])) if details else target
+        if event in ("os.rename", "os.remove") and target in path.parents:
+            steps.append(f"{event} {path.relative_to(target).parts[0]}")
+
+    with audited(note):
+        export(person.paths, target, None)
+    assert len([result for result in quick if result]) == (not is_gone)
+    assert [step for step, _ in groupby(steps)] == [
+        "os.rename packages", "os.rename simple", "os.rename -", "os.rename project",
+        *is_gone * ["os.remove packages"],
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
