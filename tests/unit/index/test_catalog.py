@@ -542,24 +542,6 @@ def test_what_is_out_of_reach_is_not_forgotten(
     assert found.published_us == 10**15
 
 
-@pytest.mark.parametrize("is_guarded", [True, False])
-def test_a_hash_outlives_its_file_where_it_is_guarded(
-    tmp_path: Path, directory: Path, record: MetadataCache, is_guarded: bool
-) -> None:
-    """Long after it is gone, another file of its name is not it."""
-    name = sdist(directory, "my-dist", "1.0", content=b"1").name
-    copies = tmp_path if is_guarded else None
-    published = Catalog(directory, record, copies=copies).find(name)
-    assert published is not None
-    record.put(published._replace(published_us=1), b"")
-    (directory / name).unlink()
-    Catalog(directory, record, copies=copies).refresh()
-    assert (record.entry(name) is not None) == is_guarded
-    sdist(directory, "my-dist", "1.0", content=b"2")
-    found = Catalog(directory, record, copies=copies).find(name)
-    assert (found is None) == is_guarded
-
-
 def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: Catalog) -> None:
     """While one project's file hangs in the reading, another project's page is there."""
     slow = sdist(directory, "slow", "1.0")

@@ -8,7 +8,9 @@ import pytest
 from wheels import sdist
 
 from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.directory_scan import DirectoryScan
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.index.scanner import FileScanner
 from pypi_insiders.util.files import sha256
 
 LONG_AGO_NS = 10**18
@@ -88,3 +90,20 @@ def test_a_page_has_the_file_that_took_the_place_of_another_meanwhile(
     assert not other.exists()
     assert found is not None
     assert [entry.sha256 for entry in found.files] == [sha256(path)]
+
+
+@pytest.mark.parametrize("is_guarded", [True, False])
+def test_a_hash_outlives_its_file_where_it_is_guarded(
+    tmp_path: Path, directory: Path, cache: MetadataCache, is_guarded: bool
+) -> None:
+    """Long after it is gone, another file of its name is not it."""
+    path = sdist(directory, "my-dist", "1.0")
+    scanner = FileScanner(directory, cache, dict, is_guarded=is_guarded)
+    entry = scanner.examine(path.name)
+    assert entry is not None
+    cache.put(entry._replace(published_us=1), b"")
+    path.unlink()
+    scan = DirectoryScan(directory, cache, scanner, tmp_path if is_guarded else None, None)
+    scan.refresh()
+    scan.forget_gone()
+    assert (cache.entry(path.name) is not None) == is_guarded
