@@ -35,12 +35,13 @@ lint: .venv/.ready
 # FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest --timeout 0 tests/journeys/test_fuzz.py \
-	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py
+	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py \
+	  tests/unit/server/exporting/test_record.py
 
 # In an hour or more; SOAK_RESTARTS=50 SOAK_KILLS=10 SOAK_SIGKILLS=25 are smaller counts.
 soak: .venv/.ready
 	SOAK_REPOSITORIES=10 $(BIN)/pytest -n 2 --dist loadfile -s tests/bench/soak_serving.py \
-	  tests/bench/soak_update.py tests/journeys/test_watchers.py
+	  tests/bench/soak_update.py tests/bench/soak_export.py tests/journeys/test_watchers.py
 
 # Hours, as each of more than a hundred lines is broken in turn; MUTATIONS="fast box" tries some.
 mutations: .venv/.ready

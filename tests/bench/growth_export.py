@@ -4,6 +4,7 @@ import statistics
 import time
 from collections import defaultdict
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import wheels
@@ -31,29 +32,27 @@ def measure(directory: Path) -> None:
     same_s: dict[int, float] = {}
     for count in file_counts():
         person = Person(directory / str(count))
-        _furnish(person, count)
+        furnish(person, count)
         environment = home_environment(person.home)
         argv: Argv = (COMMAND, "export", person.home / "web")
         run(*argv, env=environment)
         same_s[count] = statistics.median(cost(argv, environment)[0] for _ in range(ROUNDS))
         measured = []
         for number in range(ROUNDS):
-            _publish(person, number)
+            publish(person, NEW, f"{VERSIONS + number + 1}.0")
             measured.append(cost(argv, environment)[0])
         new_s[count] = statistics.median(measured)
     row_with_goal("export again, one file new, processor", "s", new_s, AT, GOAL_S)
     row_with_goal("export again, nothing new, processor", "s", same_s, AT, GOAL_S)
 
 
-def _furnish(person: Person, count: int) -> None:
+def furnish(person: Person, count: int) -> None:
     """Make an index of wheels, with the state of the repositories that they were built from."""
-    paths, new = person.paths, person.home / "new"
+    paths = person.paths
     builds = defaultdict(list)
     for number in range(count):
         project = f"proj-{number // VERSIONS}"
-        builds[project].append(_build(paths.distributions, project, number % VERSIONS))
-    for number in range(ROUNDS):
-        _build(new, NEW, VERSIONS + number)
+        builds[project].append(_build(paths.distributions, project, f"{number % VERSIONS + 1}.0"))
     watched = [Repository(f"sponsor/{name}", name) for name in builds]
     paths.repositories.parent.mkdir(parents=True)
     registry.save(paths.repositories, watched)
@@ -63,19 +62,16 @@ def _furnish(person: Person, count: int) -> None:
     state.save_checks(paths.state, {item.name: Check(int(time.time())) for item in watched})
 
 
-def _build(directory: Path, project: str, number: int) -> Build:
-    version = f"{number + 1}.0"
+def _build(directory: Path, project: str, version: str) -> Build:
     path = wheels.wheel(directory, project, version)
     return Build(f"v{version}", "0" * 40, version, int(time.time()), {path.name: sha256(path)})
 
 
-def _publish(person: Person, number: int) -> None:
-    """Publish one of the new wheels, as an update does."""
-    paths, version = person.paths, f"{VERSIONS + number + 1}.0"
-    (path,) = (person.home / "new").glob(f"*-{version}-*")
+def publish(person: Person, project: str, version: str) -> None:
+    """Publish a wheel of a project of a watched repository `sponsor/PROJECT`, as an update does."""
+    paths, name = person.paths, f"sponsor/{project}"
+    build = _build(person.home / "new", project, version)
     with closing(MetadataCache(paths.record, paths.distributions)) as cache:
-        store.publish(paths.distributions, cache, [path])
-    known = state.load(paths.state, f"sponsor/{NEW}")
-    files = {path.name: sha256(path)}
-    known.builds.append(Build(f"v{version}", "0" * 40, version, int(time.time()), files))
-    state.save(paths.state, f"sponsor/{NEW}", known)
+        store.publish(paths.distributions, cache, [person.home / "new" / it for it in build.files])
+    known = state.load(paths.state, name)
+    state.save(paths.state, name, replace(known, project=project, builds=[*known.builds, build]))

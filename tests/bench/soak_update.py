@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
@@ -102,8 +102,10 @@ def index(world: World) -> Iterator[Index]:
         yield index
 
 
-def _begin(person: Person, at_step: int | None, steps: Path, *, is_group: bool) -> int:
-    """Start an update in a fork; kill it at a step, or write all its steps."""
+def begin(
+    person: Person, words: Sequence[str | Path], at_step: int | None, steps: Path, *, is_group: bool
+) -> int:
+    """Start a command in a fork; kill it at a step, or write all its steps."""
     if process_id := os.fork():
         return process_id
     try:
@@ -111,7 +113,7 @@ def _begin(person: Person, at_step: int | None, steps: Path, *, is_group: bool) 
         os.environ.clear()
         os.environ.update(person.environment)
         null = os.open("/dev/null", os.O_RDWR)
-        log = os.open(person.home / "update.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        log = os.open(person.home / "soak.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         for old, new in ((null, 0), (log, 1), (log, 2)):
             os.dup2(old, new)
         passed, listed = 0, steps.open("a")
@@ -129,7 +131,7 @@ def _begin(person: Person, at_step: int | None, steps: Path, *, is_group: bool) 
         sys.addaudithook(look)
         from pypi_insiders.__main__ import main
 
-        sys.argv = ["pypi-insiders", "update", "me/probe"]
+        sys.argv = ["pypi-insiders", *map(str, words)]
         main()
     except SystemExit as end:
         listed.close()
@@ -145,7 +147,7 @@ def _is_write(arguments: tuple[object, ...]) -> bool:
     return is_writing and not str(path).startswith("/dev/")
 
 
-def _end(process_id: int, after_s: float, *, is_group: bool) -> int:
+def end(process_id: int, after_s: float, *, is_group: bool) -> int:
     """Wait for a process, and kill it after a time; return how it ended."""
     watched = os.pidfd_open(process_id)
     poll = select.poll()
@@ -163,7 +165,8 @@ def test_killed_updates(world: World, index: Index, tmp_path: Path) -> None:
     steps = tmp_path / "steps"
     world.release()
     begun = datetime.now()
-    assert _end(_begin(world.person, None, steps, is_group=False), 600, is_group=False) == 0
+    update = ("update", "me/probe")
+    assert end(begin(world.person, update, None, steps, is_group=False), 600, is_group=False) == 0
     usual_s = (datetime.now() - begun).total_seconds()
     known = steps.read_text().splitlines()
     at_steps = range(1, len(known) + 1, max(1, -(-len(known) // (SIGKILLS // 2 or 1))))
@@ -174,11 +177,11 @@ def test_killed_updates(world: World, index: Index, tmp_path: Path) -> None:
         version = world.release()
         at_step = at_steps[number] if number < len(at_steps) else 0
         is_group = bool(number % 2)
-        process_id = _begin(world.person, at_step, steps, is_group=is_group)
+        process_id = begin(world.person, update, at_step, steps, is_group=is_group)
         after_s = 600 if at_step else chance.uniform(0, usual_s)
-        end = _end(process_id, after_s, is_group=is_group)
-        assert end in (0, -signal.SIGKILL), (world.person.home / "update.log").read_text()
-        ended[end] += 1
+        status = end(process_id, after_s, is_group=is_group)
+        assert status in (0, -signal.SIGKILL), (world.person.home / "soak.log").read_text()
+        ended[status] += 1
         at = f"step {at_step}: {known[at_step - 1]}" if at_step else f"{after_s:.3f} s"
         now = served(index)
         new = set(now) - set(before)

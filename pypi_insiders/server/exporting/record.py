@@ -80,7 +80,8 @@ def stamp(path: Path) -> Stamp | None:
 
 def stamps(directory: Path, names: Iterable[str]) -> dict[str, Stamp | None]:
     """Return the stamps of files below a directory, by name."""
-    return {name: stamp(directory / name) for name in names}
+    there = directory.resolve()  # what a link to it leads to
+    return {name: stamp(there / name) for name in names}
 
 
 def inputs(paths: Paths) -> dict[str, Stamp | None]:

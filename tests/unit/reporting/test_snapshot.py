@@ -2,21 +2,26 @@
 
 import contextlib
 import gc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from auditing import audited
 from fixtures import Person
+from wheels import wheel
 
+from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin
 from pypi_insiders.reporting import observation, snapshot
 from pypi_insiders.reporting.directory import Files
-from pypi_insiders.repositories import registry, state
+from pypi_insiders.repositories import held_names, registry, state
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import sha256
 
 NOW = datetime.now(UTC)
 
@@ -87,3 +92,31 @@ def test_who_waits_for_the_files_is_not_left_waiting(person: Person) -> None:
         snapshot.take(person.paths, NOW, observe)
     assert waiting[0]() == Files()
     assert gc.isenabled()
+
+
+def test_each_file_is_read_once(person: Person) -> None:
+    """With a thousand repositories and fifty thousand files that is most of the time."""
+    paths = person.paths
+    paths.config.mkdir(parents=True)
+    watched = [Repository(f"me/{project}", project) for project in ("probe", "other")]
+    registry.save(paths.repositories, watched)
+    for item in watched:
+        path = wheel(paths.distributions, str(item.project), "1.0")
+        build = Build("v1.0", "c0ffee", "1.0", 1, {path.name: sha256(path)})
+        state.save(paths.state, item.name, RepositoryState(item.project, [build], item.remote))
+    held_names.sync(paths)
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as cache:
+        assert Catalog(paths.distributions, cache).project("probe")
+    opened = Counter[str]()
+
+    def note(event: str, details: tuple[Any, ...]) -> None:
+        if event in ("open", "sqlite3.connect") and str(person.home) in str(details[0]):
+            opened[str(details[0])] += 1
+
+    with audited(note):
+        seen = snapshot.take(paths, NOW)
+    assert [item.project for item in seen.standings] == ["probe", "other"]
+    # Of the file that is in no record, its content.
+    assert str(paths.distributions / "other-1.0-py3-none-any.whl") in opened
+    assert len(opened) > 5
+    assert {path for path, times in opened.items() if times > 1} == set()
