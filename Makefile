@@ -36,7 +36,8 @@ lint: .venv/.ready
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest --timeout 0 tests/journeys/test_fuzz.py \
 	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py \
-	  tests/unit/server/exporting/test_record.py
+	  tests/unit/repositories/test_held_name_files.py \
+	  tests/unit/repositories/test_salvaged_names.py tests/unit/server/exporting/test_record.py
 
 # In an hour or more; SOAK_RESTARTS=50 SOAK_KILLS=10 SOAK_SIGKILLS=25 are smaller counts.
 soak: .venv/.ready

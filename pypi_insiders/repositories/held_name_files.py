@@ -12,6 +12,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.plain_text import encodable
 
 _log = logging.getLogger(__name__)
 
@@ -45,7 +46,9 @@ def _understand(text: str) -> dict[str, str | None]:
     if not all(isinstance(value, str | None) for value in content.values()):
         raise TypeError("a repository is not a string")
     # The names are held whatever is wrong; but files are found by that of a repository.
-    return {name: value if _is_repository(value) else None for name, value in content.items()}
+    return {
+        encodable(name): value if _is_repository(value) else None for name, value in content.items()
+    }
 
 
 def _is_repository(name: str | None) -> bool:
