@@ -1,6 +1,7 @@
 """catalog: what the directory holds, found out once and never wrong."""
 
 import errno
+import hashlib
 import json
 import logging
 import os
@@ -18,7 +19,7 @@ from auditing import audited
 from wheels import sdist, wheel
 
 from pypi_insiders.index import store, yanks
-from pypi_insiders.index.catalog import Catalog
+from pypi_insiders.index.catalog import Catalog, make_directory_if_new
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache, Origin
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
@@ -540,6 +541,62 @@ def test_what_is_out_of_reach_is_not_forgotten(
     found = record.entry(file.name)
     assert found is not None
     assert found.published_us == 10**15
+
+
+def test_what_takes_the_place_of_a_file_that_is_being_opened_is_not_it(
+    directory: Path, catalog: Catalog, tmp_path: Path
+) -> None:
+    """Neither another file, which is then opened as what it is, nor a link to the same one."""
+    path = sdist(directory, "my-dist", "1.0", content=b"1")
+    other = sdist(tmp_path / "other", "my-dist", "1.0", content=b"2")
+    age(path, other)
+    assert catalog.find(path.name)
+    changes: list[Callable[[], object]] = [lambda: other.replace(path)]
+
+    def note(event: str, details: tuple[Any, ...]) -> None:
+        if event == "open" and details[0] == str(path) and changes:
+            changes.pop()()
+
+    with audited(note):
+        opened = catalog.open(path.name)
+    assert opened is not None
+    with opened[1] as file:
+        assert opened[0].sha256 == hashlib.sha256(file.read()).hexdigest()
+        assert opened[0].sha256 == sha256(path)
+    changes.append(lambda: path.symlink_to(path.rename(tmp_path / path.name)))
+    with audited(note):
+        assert catalog.open(path.name) is None
+    assert changes == []
+
+
+@pytest.mark.parametrize("left", ["nothing", "cache", "state"])
+def test_a_directory_of_published_files_is_not_made_anew(
+    directory: Path, record: MetadataCache, left: str
+) -> None:
+    """An empty one would hide that it is lost, and its names would lead to the fallback index."""
+    path, origins = wheel(directory, "my-dist", "1.0"), dict[str, object]()
+    if left == "cache":
+        assert Catalog(directory, record).find(path.name)
+    elif left == "state":
+        origins = {path.name: ("0" * 64, None, 1)}
+    shutil.rmtree(directory)
+    make_directory_if_new(directory, record, origins)
+    assert directory.is_dir() == (left == "nothing")
+
+
+def test_metadata_of_another_hash_than_the_page_has_is_not_sent(
+    directory: Path, record: MetadataCache, catalog: Catalog
+) -> None:
+    """A client would refuse the file; without any, it reads the file."""
+    path = wheel(directory, "my-dist", "1.0")
+    age(path)
+    entry = catalog.find(path.name)
+    assert entry is not None
+    found = catalog.metadata(path.name)
+    assert found is not None
+    assert found[0] == entry.metadata_sha256 == hashlib.sha256(found[1]).hexdigest()
+    record.put(entry, found[1] + b"x")
+    assert catalog.metadata(path.name) is None
 
 
 def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: Catalog) -> None:

@@ -36,6 +36,18 @@ def test_another_file_in_place_of_the_published_one(is_guarded: bool, tmp_path: 
         assert (entry.problem, entry.sha256, entry.origin) == (None, sha256(path), None)
 
 
+def test_a_link_to_a_file_is_none(tmp_path: Path) -> None:
+    """Wherever it leads."""
+    directory = tmp_path / "dists"
+    path = sdist(tmp_path, "my-dist", "1.0")
+    directory.mkdir()
+    (directory / path.name).symlink_to(path)
+    examined = FileScanner(directory, MetadataCache(tmp_path / "record", directory), dict)
+    entry = examined.examine(path.name)
+    assert entry is not None
+    assert entry.problem == f"{path.name} is a link or a directory, not a file"
+
+
 def test_a_file_that_was_published_just_now_is_no_other_one(tmp_path: Path) -> None:
     """The origins are read again before a file is rejected."""
     directory = tmp_path / "dists"

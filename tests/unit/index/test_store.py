@@ -253,6 +253,27 @@ def test_a_file_that_is_another_release_than_its_name_says_is_refused(
     assert (_content(index), record.entries()) == ({}, {})
 
 
+def test_files_are_on_disk_before_they_are_visible_and_their_names_after(
+    tmp_path: Path, index: Path, record: MetadataCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure a published file is whole, and still there. Source: fsync(2)."""
+    index.mkdir(parents=True)
+    synced = list[tuple[int, list[str]]]()
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        seen = sorted(path.name for path in index.iterdir() if not path.name.startswith("."))
+        synced.append((os.fstat(descriptor).st_ino, seen))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    publish(index, record, _built(tmp_path / "built"))
+    nodes = {name: (index / name).stat().st_ino for name in (WHEEL, SDIST)}
+    assert synced == [
+        (nodes[WHEEL], []), (nodes[SDIST], []), (index.stat().st_ino, [WHEEL, SDIST]),
+    ]  # fmt: skip
+
+
 def test_a_copy_that_breaks_off_leaves_nothing(tmp_path: Path, index: Path) -> None:
     """The limit of file sizes breaks it off, as a full disk would; no other file is visible."""
     small = sdist(tmp_path / "built", "my-dist", "1.0")

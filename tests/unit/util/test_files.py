@@ -18,7 +18,14 @@ from fixtures import COMMAND, Person
 
 from pypi_insiders.util import own_files, trees
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, make_directory, read_text, remove, write_atomic
+from pypi_insiders.util.files import (
+    locked,
+    make_directory,
+    read_text,
+    remove,
+    set_aside,
+    write_atomic,
+)
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -124,6 +131,36 @@ except InsidersError as error:
     )
     assert done.stdout == f"cannot write {path}: File too large\n"
     assert (path.read_text(), _names(tmp_path)) == ("old", ["file"])
+
+
+def test_the_content_is_on_disk_before_it_has_the_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After a power failure the name would otherwise lead to an empty file. Source: fsync(2)."""
+    path, synced = tmp_path / "file", []
+    path.write_text("old")
+    real = os.fsync
+
+    def fsync(descriptor: int) -> None:
+        size = os.fstat(descriptor).st_size
+        synced.append((os.fstat(descriptor).st_ino, size, path.read_text()))
+        real(descriptor)
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    write_atomic(path, "new text")
+    assert synced == [(path.stat().st_ino, len("new text"), "old")]
+
+
+def test_what_is_set_aside_replaces_nothing(tmp_path: Path) -> None:
+    """Neither what was set aside before, nor a link that leads nowhere."""
+    found = []
+    (tmp_path / "file.damaged.1").symlink_to("nowhere")
+    for text in ("one", "two"):
+        (tmp_path / "file").write_text(text)
+        found.append(set_aside(tmp_path / "file"))
+    assert [path.name for path in found] == ["file.damaged", "file.damaged.2"]
+    assert [path.read_text() for path in found] == ["one", "two"]
+    assert (tmp_path / "file.damaged.1").is_symlink()
 
 
 def test_read_text(tmp_path: Path) -> None:
