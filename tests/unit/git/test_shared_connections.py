@@ -231,6 +231,8 @@ def test_what_fails_on_a_shared_connection_only_is_read_on_its_own(
     assert found == [remotes.list_tags(project.url)] * 3
     assert caplog.messages == ["forge.test: connections are not shared: git fails on a shared one"]
     assert len(host.connections) == 3
+    with shared.session(url) as session:
+        assert session is None
 
 
 def test_one_connection_is_shared_if_the_host_refuses_the_other(
