@@ -25,6 +25,7 @@ from pypi_insiders.repositories.state import (
     save_checks,
 )
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.parsed_once import parsed_once
 
 # Of all characters, few are halves of others.
 _HALVES = st.sampled_from("a\ud800\udbff\udc00\udcff\udfff\U0001f600")
@@ -75,6 +76,17 @@ def test_a_name_of_any_depth_has_files_of_its_own(tmp_path: Path) -> None:
 def test_what_is_saved_is_loaded(tmp_path: Path, state: RepositoryState) -> None:
     save(tmp_path, "ns/proj", state)
     assert load(tmp_path, "ns/proj") == state
+
+
+def test_a_change_of_what_was_loaded_is_no_change_of_what_is_saved(tmp_path: Path) -> None:
+    """In an update, which parses each file once."""
+    state = RepositoryState("dist", [_build("1.0")], passed_over=["latest"])
+    save(tmp_path, "ns/proj", state)
+    with parsed_once():
+        changed = load(tmp_path, "ns/proj")
+        changed.builds.clear()
+        changed.passed_over.append("other")
+        assert load(tmp_path, "ns/proj") == state
 
 
 def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
