@@ -65,10 +65,6 @@ def _export(
         return None
     builds = _builds(paths, found)
     recent = contents.recent_releases(found, builds)
-    releases = {(project.name, version) for project in found for version in project.versions}
-    # Another project may have a newer release than those that are left.
-    if not {(name, version) for name, version in known.recent} <= releases:
-        return None
     changed, new = packages.copy(catalog, sorted(files), directory)
     pages = [page for project in changed for page in contents.pages_of(project)]
     pages += [page for missing in stopped for page in contents.stop_pages(missing)]

@@ -244,6 +244,23 @@ def test_a_fifo_in_the_target_is_not_waited_for(
         export(person.paths, target, None)
 
 
+def test_without_the_index_nothing_is_created(person: Person, dists: Path, tmp_path: Path) -> None:
+    dists.rename(dists.with_name("away"))
+    with pytest.raises(InsidersError, match="cannot read"):
+        export(person.paths, tmp_path / "web", None)
+    assert not (tmp_path / "web").exists()
+
+
+def test_an_exported_name_stays_held(person: Person, target: Path) -> None:
+    """Also if no update has run since it was listed, and the list is lost."""
+    person.paths.config.mkdir(parents=True)
+    person.paths.repositories.write_text('["me/secret"]\nproject = "secret"\n')
+    for _ in range(2):
+        export(person.paths, target, None)
+        assert (target / "simple/secret/index.html").is_file()
+        person.paths.repositories.write_text("")
+
+
 def test_a_small_index_is_compared_each_time(
     person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
