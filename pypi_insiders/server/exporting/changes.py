@@ -48,10 +48,10 @@ def export(paths: Paths, directory: Path, known: Record) -> ExportResult | None:
 def _export(
     paths: Paths, directory: Path, cache: MetadataCache, known: Record
 ) -> ExportResult | None:
-    stopped = _stopped(paths, known)
     files = _changed(paths, known)
-    if stopped is None or files is None:
+    if files is None:
         return None
+    stopped = _stopped(paths, known)
     of_feed = {name for name, _ in known.recent} - files.keys()
     only = {name for project in files for name in files[project]}
     only.update(name for project in of_feed for name in known.projects[project])
@@ -97,13 +97,14 @@ def _changed(paths: Paths, known: Record) -> dict[str, list[str]] | None:
     return {project: sorted(set(names)) for project, names in files.items()}
 
 
-def _stopped(paths: Paths, known: Record) -> list[NoRelease] | None:
-    """Return why held names have no release; `None`: one of them is not held any more."""
+def _stopped(paths: Paths, known: Record) -> list[NoRelease]:
+    """Return why held names have no release."""
     if not known.stopped:
         return []
     names = Names(known.held, registry.load(paths.repositories))
-    found = [no_release.find(paths, names, name, None) for name in known.stopped]
-    return None if None in found else [missing for missing in found if missing]
+    found = (no_release.find(paths, names, name, None) for name in known.stopped)
+    # The page of a name that is not held any more stays until everything is compared.
+    return [missing for missing in found if missing]
 
 
 def _builds(paths: Paths, projects: Iterable[Project]) -> list[Build]:

@@ -13,6 +13,8 @@ from exports import dists
 from fixtures import Person
 
 from pypi_insiders.index import yanks
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Check
 from pypi_insiders.server.exporting import changes, directory, record
 from pypi_insiders.server.exporting.contents import ExportResult
 from pypi_insiders.server.exporting.directory import export
@@ -78,6 +80,21 @@ def test_a_new_file_of_a_project(
     assert is_complete(person, target)
     assert export(person.paths, target, None) == ExportResult(2, 5, 0, 0, 0)
     assert len([result for result in quick if result]) == 2
+
+
+def test_why_a_name_has_no_release_is_written_again(
+    person: Person, dists: Path, quick: Results, tmp_path: Path
+) -> None:
+    """It is in files of which an export of changes notices nothing else."""
+    target = tmp_path / "web"
+    person.paths.config.mkdir(parents=True)
+    person.paths.repositories.write_text('["me/secret"]\nproject = "secret"\n')
+    export(person.paths, target, None)
+    state.save_checks(person.paths.state, {"me/secret": Check(1, errors=["no such host"])})
+    result = export(person.paths, target, None)
+    assert quick == [result]
+    assert "no such host" in (target / "simple/secret/problem.json").read_text()
+    assert is_complete(person, target)
 
 
 def test_a_release_that_was_unpublished(
