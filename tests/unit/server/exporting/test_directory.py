@@ -278,6 +278,30 @@ def test_an_exported_name_stays_held(person: Person, target: Path) -> None:
         person.paths.repositories.write_text("")
 
 
+def test_each_export_warns_of_a_lost_project(
+    person: Person, dists: Path, target: Path, quick: Results, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Not only the first one."""
+    for path in dists.glob("two*"):
+        path.unlink()
+    for _ in range(2):
+        export(person.paths, target, None)
+    assert len([line for line in caplog.messages if "its exported files stay" in line]) == 2
+    assert not any(quick)
+
+
+def test_with_an_invalid_list_everything_is_compared(
+    person: Person, target: Path, quick: Results
+) -> None:
+    """The names in it are held nevertheless."""
+    person.paths.config.mkdir(parents=True)
+    person.paths.repositories.write_text('["me/secret"]\nproject = "secret"\nkeep = "x"\n')
+    for _ in range(2):
+        export(person.paths, target, None)
+    assert quick == []
+    assert (target / "simple/secret/index.html").is_file()
+
+
 def test_a_small_index_is_compared_each_time(
     person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch
 ) -> None:
