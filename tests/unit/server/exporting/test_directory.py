@@ -75,8 +75,9 @@ def test_a_new_file_of_a_project(
     person: Person, dists: Path, target: Path, quick: Results, version: str
 ) -> None:
     """Once more after it, nothing is new."""
-    wheels.wheel(dists, "one", version)
+    new = wheels.wheel(dists, "one", version)
     assert export(person.paths, target, None) == ExportResult(2, 5, 1, 0, 4)
+    assert b"Name: one" in (target / "packages" / f"{new.name}.metadata").read_bytes()
     assert is_complete(person, target)
     assert export(person.paths, target, None) == ExportResult(2, 5, 0, 0, 0)
     assert len([result for result in quick if result]) == 2
@@ -300,6 +301,16 @@ def test_with_an_invalid_list_everything_is_compared(
         export(person.paths, target, None)
     assert quick == []
     assert (target / "simple/secret/index.html").is_file()
+
+
+def test_where_names_are_lost_nothing_is_exported(person: Person, target: Path) -> None:
+    """The page of one of them could be missing."""
+    before = contents(target)
+    person.paths.config.mkdir(parents=True)
+    person.paths.repositories.write_text('["me/secret"]\nproject = "secret"\n["me/broken"')
+    with pytest.raises(InsidersError, match="is not valid TOML"):
+        export(person.paths, target, None)
+    assert contents(target) == before
 
 
 def test_a_small_index_is_compared_each_time(
