@@ -120,3 +120,15 @@ def test_each_file_is_read_once(person: Person) -> None:
     assert str(paths.distributions / "other-1.0-py3-none-any.whl") in opened
     assert len(opened) > 5
     assert {path for path, times in opened.items() if times > 1} == set()
+
+
+def test_what_a_repository_has_published_is_looked_at_when_it_is_no_longer_watched(
+    person: Person,
+) -> None:
+    """Its files stay in the index; one of them is missing."""
+    build = Build("v1.0", "c0ffee", "1.0", 1, {"former-1.0.tar.gz": "0" * 64})
+    state.save(person.paths.state, "me/former", RepositoryState("former", [build]))
+    seen = snapshot.take(person.paths, datetime.now(UTC))
+    assert [(it.repository, it.file) for it in seen.differences] == [
+        ("me/former", "former-1.0.tar.gz")
+    ]
