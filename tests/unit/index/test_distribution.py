@@ -16,6 +16,7 @@ from pypi_insiders.index.distribution import (
     kind_of,
     possible_projects,
     project_of,
+    projects_of,
     release_of,
 )
 from pypi_insiders.index.file_contents import read
@@ -227,3 +228,18 @@ def test_the_short_way_to_a_project_leads_where_the_long_one_does() -> None:
         assert (name, project_of(name)) == (name, expected)
         usual += bool(expected)
     assert usual > 1_000
+
+
+@pytest.mark.parametrize(
+    ("name", "projects"),
+    [
+        ("my_dist-1.0.tar.gz", {"my-dist"}), ("my_dist-1.0-py3-none-any.whl", {"my-dist"}),
+        ("my_dist-1.0.egg", {"my-dist"}), ("a-b-latest.tar.xz", {"a", "a-b"}),
+        ("notes.txt", set()),
+    ],
+)  # fmt: skip
+def test_a_file_belongs_to_a_project_also_if_it_is_not_served(
+    name: str, projects: set[str]
+) -> None:
+    """Or else its name would lead to the fallback index."""
+    assert projects_of(name) == projects
