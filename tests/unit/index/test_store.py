@@ -6,6 +6,7 @@ import stat
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,18 @@ def test_a_file_that_is_another_release_than_its_name_says_is_refused(
     with pytest.raises(DistributionError) as caught:
         publish(index, record, [sdist, lying])
     assert caught.value.message == f"{lying.name} has the metadata of my-dist 1.0"
+    assert (_content(index), record.entries()) == ({}, {})
+
+
+def test_a_file_that_is_unsafe_to_unpack_is_refused(
+    tmp_path: Path, index: Path, record: MetadataCache
+) -> None:
+    """And the release with it."""
+    files = _built(tmp_path / "built")
+    with zipfile.ZipFile(files[0], "a") as archive:
+        archive.writestr("../outside", "")
+    with pytest.raises(DistributionError, match="outside"):
+        publish(index, record, files)
     assert (_content(index), record.entries()) == ({}, {})
 
 
