@@ -144,10 +144,11 @@ def test_what_is_published_is_never_replaced(
     publish(index, record, [first])
     before = _identity(index / WHEEL), record.entry(WHEEL)
     files = _built(tmp_path / "second", b"2")
-    assert publish(index, record, files) == (
-        {SDIST: sha256(files[1])},
-        [SDIST],
-    )
+    intended: list[dict[str, str]] = []
+    new = {SDIST: sha256(files[1])}
+    assert publish(index, record, files, intend=intended.append) == (new, [SDIST])
+    # After a kill, what was intended is taken back.
+    assert intended == [new]
     assert (_identity(index / WHEEL), record.entry(WHEEL)) == before
     assert [(entry.levelname, entry.getMessage()) for entry in caplog.records] == [
         ("WARNING", f"{WHEEL} is already published with different content; keeping the old file")
