@@ -245,6 +245,7 @@ _NO_NAME = "contains an invalid file name: "
         (["probe/a.py", "probe/./a.py"], "contains 'probe/./a.py', which is not a plain path"),
         (["probe/a.py", "probe//a.py"], "contains 'probe//a.py', which is not a plain path"),
         (["./a.py"], "contains './a.py', which is not a plain path"),
+        (["../a.py"], "contains '../a.py', a path outside the archive"),
         (["probe/a", "probe/a/b.py"], _TWICE),
         (["probe/a/b.py", "probe/a"], _TWICE),
         (["probe/a/", "probe/a"], _TWICE),
@@ -262,6 +263,34 @@ def test_a_wheel_has_names_that_installers_take_alike(
     with pytest.raises(DistributionError) as caught:
         archives.check(_wheel(path, dict.fromkeys(members, "")))
     assert caught.value.message == f"{path.name} {complaint}"
+
+
+def test_a_wheel_has_each_file_once(tmp_path: Path) -> None:
+    """Installers differ in which of two they install."""
+    path = _wheel(tmp_path / "probe-1.0-py3-none-any.whl", {"probe.py": ""})
+    with zipfile.ZipFile(path, "a") as archive, pytest.warns(UserWarning, match="Duplicate"):
+        archive.writestr("probe.py", "")
+    with pytest.raises(DistributionError) as caught:
+        archives.check(path)
+    assert caught.value.message == f"{path.name} contains 'probe.py' twice"
+
+
+def test_a_wheel_has_nothing_that_its_record_does_not_list(tmp_path: Path) -> None:
+    path = _wheel(tmp_path / "probe-1.0-py3-none-any.whl", {"probe.py": ""})
+    archives.check(path)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("other.py", "")
+    with pytest.raises(DistributionError, match=r"other\.py is not mentioned in RECORD"):
+        archives.check(path)
+
+
+def test_an_sdist_is_one_directory(tmp_path: Path) -> None:
+    """Frontends build what they find in the first one."""
+    other = tarfile.TarInfo("other-1.0/x")
+    sdist = _sdist(tmp_path / "probe-1.0.tar.gz", other)
+    with pytest.raises(DistributionError) as caught:
+        archives.check(sdist)
+    assert caught.value.message == f"{sdist.name} must contain exactly one directory"
 
 
 @pytest.mark.parametrize("around", [(b"#!/bin/sh\n", b""), (b"", b"more"), (b"", bytes(22))])
