@@ -289,6 +289,8 @@ def test_each_export_warns_of_a_lost_project(
         export(person.paths, target, None)
     assert len([line for line in caplog.messages if "its exported files stay" in line]) == 2
     assert not any(quick)
+    # Nor is there a record, by which a later one would look at changes only.
+    assert list((person.paths.cache / "exports").iterdir()) == []
 
 
 def test_with_an_invalid_list_everything_is_compared(
