@@ -13,6 +13,9 @@ AuthorizedKeysFile {directory}/user-key.pub
 StrictModes no
 UsePAM no
 PidFile none
+# Two levels deep, bash reads no ~/.bashrc, which may take seconds. Source: run_startup_files in
+# bash's shell.c.
+SetEnv SHLVL=1
 """
 # ssh finds ~/.ssh by the account and not by HOME, so the program has the settings as an option.
 _CLIENT = """\
