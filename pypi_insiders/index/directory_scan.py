@@ -24,6 +24,8 @@ _SETTLED_AFTER_NS = 2_000_000_000
 _ABOUT_TO_COME_US = 3600 * 1_000_000
 # A rejected file may be completed in place, which does not change the directory.
 LOOK_AGAIN_AFTER_S = 10.0
+# A listing that may lack the last changes is repeated by the next request, or else after this.
+_LIST_AGAIN_AFTER_S = 1.0
 
 
 class DirectoryScan:
@@ -58,12 +60,16 @@ class DirectoryScan:
         # One lock a file: no file is hashed twice, and requests for other files do not wait.
         self._turns: dict[str, threading.Lock] = {}
         self._stamp: listing.Stamp | None = None
+        self._is_final = False
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
         self._rejected = _RejectedFiles(cache)
 
-    def refresh(self) -> PublishedFiles:
+    def refresh(self, *, is_patient: bool = False) -> PublishedFiles:
         """Return the current snapshot; list the directory first if it has changed.
+
+        Args:
+            is_patient: whether the last changes may be missing, until it is listed again.
 
         Raises:
             InsidersError: the directory or its list of yanks cannot be read.
@@ -73,9 +79,9 @@ class DirectoryScan:
         except OSError as error:
             self.news.set()  # for the log
             raise _cannot_read(self.directory, error) from error
-        if stamp != self._stamp or self._unsettled:
+        if self._is_stale(stamp, is_patient=is_patient) or self._unsettled:
             with self._lock:
-                if stamp != self._stamp:
+                if self._is_stale(stamp, is_patient=is_patient):
                     self._scan()
                 self.check([file.name for file in self._unsettled])
                 for file in tuple(self._unsettled):
@@ -84,6 +90,9 @@ class DirectoryScan:
                         if entry.problem:
                             self._rejected.add(entry)
         return self.published
+
+    def _is_stale(self, stamp: listing.Stamp, *, is_patient: bool) -> bool:
+        return stamp != self._stamp or not (self._is_final or is_patient)
 
     def unread(self) -> list[ListedFile]:
         """Return the files that are not examined yet."""
@@ -143,6 +152,8 @@ class DirectoryScan:
     @property
     def pause_s(self) -> float | None:
         """Seconds until files are to be checked again; `None`: wait for news."""
+        if not self._is_final:
+            return _LIST_AGAIN_AFTER_S
         if self._unsettled:
             return _SETTLED_AFTER_NS / 1e9
         return LOOK_AGAIN_AFTER_S if self._rejected.entries else None
@@ -167,6 +178,8 @@ class DirectoryScan:
             replaced = (name for name in found.new if name in self.published.files)
             self._replace({*found.gone, *replaced}, found.new)
         self.look_again()
+        # In this order, as other threads compare them without the lock.
+        self._is_final = found.is_final
         self._stamp = found.stamp
 
     def _load_yanks(self) -> None:

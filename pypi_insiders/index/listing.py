@@ -23,8 +23,10 @@ class Changes(NamedTuple):
     """File names."""
     new: dict[str, int]
     """File name to inode, without hidden files; also of files that replaced others."""
-    stamp: Stamp | None = None
-    """The listing is valid while the directory has this stamp; `None`: list it again."""
+    stamp: Stamp
+    """Of the directory before it was listed."""
+    is_final: bool
+    """Whether the listing is valid while the directory has this stamp; if not, list it again."""
 
 
 class HasInode(Protocol):
@@ -56,10 +58,6 @@ def compare(
         before: the files of the earlier listing, by name.
         only: the names to be listed; `None`: all.
 
-    Args:
-        directory: the directory.
-        only: the names to be listed; `None`: all.
-
     Raises:
         OSError: it cannot be read.
     """
@@ -83,7 +81,7 @@ def compare(
         # What has changed since the first loop has changed the stamp too.
         left = set(os.listdir(directory))  # noqa: PTH208 - names only, in half the time
         gone = [name for name in before if name not in left]
-    # Another change within the same tick would not change the stamp. So the listing has none and
-    # the next request lists again, for at most one tick.
+    # Another change within the same tick would not change the stamp. So the listing is not final,
+    # and the next request lists again, for at most one tick.
     is_recent = -_SKEW_NS < begun_ns - found[0] < TICK_NS
-    return Changes(gone, new, None if is_recent else found)
+    return Changes(gone, new, found, not is_recent)
