@@ -1,4 +1,4 @@
-"""command: what git may print."""
+"""running: what git may print, and when it is killed."""
 
 import contextlib
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from projects import git
 
-from pypi_insiders.git import command
+from pypi_insiders.git import command, running
 from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
 
@@ -17,7 +17,7 @@ _MIB = 1024 * 1024
 
 def test_git_prints_no_more_than_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is ended while it prints, with what it has started."""
-    monkeypatch.setattr(command, "_OUTPUT_LIMIT_BYTES", _MIB)
+    monkeypatch.setattr(running, "_OUTPUT_LIMIT_BYTES", _MIB)
     word = "printed without end"
     settings = GitSettings(options=(f"alias.flood=!exec yes '{word}'",))
     with pytest.raises(InsidersError) as caught:
@@ -30,7 +30,7 @@ def test_git_prints_no_more_than_can_be_kept(monkeypatch: pytest.MonkeyPatch) ->
 
 def test_errors_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     """A host writes them: as empty lines they would take many times the memory."""
-    monkeypatch.setattr(command, "_ERRORS_LIMIT_BYTES", _MIB)
+    monkeypatch.setattr(running, "_ERRORS_LIMIT_BYTES", _MIB)
     settings = GitSettings(options=("alias.flood=!exec yes '' >&2",))
     with pytest.raises(InsidersError, match=r"^git printed more than 1 MiB of errors$"):
         command.attempt("flood", settings=settings, timeout_s=100)
@@ -38,8 +38,8 @@ def test_errors_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_git_runs_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     """A thread may start it just then; the update would wait for its host."""
-    monkeypatch.setattr(command, "_has_ended", threading.Event())
-    command.end()
+    monkeypatch.setattr(running, "_has_ended", threading.Event())
+    running.end()
     settings = GitSettings(options=("alias.wait=!exec tail -f /dev/null",))
     with pytest.raises(InsidersError, match=r"^git wait was killed by signal 9$"):
         command.attempt("wait", settings=settings, timeout_s=100)
@@ -59,7 +59,7 @@ def test_what_git_prints_at_once_is_counted_too(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, is_refused: bool
 ) -> None:
     """It may have ended before anybody looks."""
-    monkeypatch.setattr(command, "_OUTPUT_LIMIT_BYTES", _MIB)
+    monkeypatch.setattr(running, "_OUTPUT_LIMIT_BYTES", _MIB)
     subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "git"], check=True)
     (tmp_path / "large").write_bytes(b"x" * size_bytes)
     blob = git(tmp_path / "git", "hash-object", "-w", str(tmp_path / "large"))
