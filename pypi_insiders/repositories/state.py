@@ -172,8 +172,12 @@ def load(directory: Path, name: str) -> RepositoryState:
         InsidersError: the file was written by a newer version, or the directory cannot be read.
     """
     path = _path(directory, name)
-    found = unchanged(path, lambda: recall(path, lambda text: _understand(path, json.loads(text))))
+    found = unchanged(path, lambda: _read(Path(path)))
     return own_copy(found) if found else RepositoryState()
+
+
+def _read(path: Path) -> RepositoryState | None:
+    return recall(path, lambda text: _understand(path, json.loads(text)))
 
 
 def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
@@ -230,7 +234,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
                 del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.
     state.is_old = False
-    write_atomic(_path(directory, name), written(content, indent=1))
+    write_atomic(Path(_path(directory, name)), written(content, indent=1))
 
 
 def forget(directory: Path, name: str) -> bool:
@@ -244,7 +248,7 @@ def forget(directory: Path, name: str) -> bool:
     # Otherwise a repository that is watched again would show the problems of its last check.
     if left != checks:
         save_checks(directory, left)
-    return remove(_path(directory, name))
+    return remove(Path(_path(directory, name)))
 
 
 def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
@@ -260,21 +264,25 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
 def load_each(directory: Path) -> Iterator[tuple[str, RepositoryState | InsidersError]]:
     """Yield name, in lower case, and state of all known repositories, or why it is unreadable."""
     # By the path: files of older versions do not contain the name.
-    for name in (f"{it.parent.name}/{it.stem}".replace("%2F", "/") for it in _paths(directory)):
+    for name in _names(directory):
         try:
             yield name, load(directory, name)
         except InsidersError as error:
             yield name, as_value(error)
 
 
-def _paths(directory: Path) -> list[Path]:
+def _names(directory: Path) -> list[str]:
     # os.walk() skips unreadable directories; Path.rglob() raises for them.
-    return sorted(
-        Path(place, name)
+    found = sorted(
+        (place, name)
         for place, _, names in os.walk(directory / "repositories")
         for name in names
         if name.endswith(".json") and not name.startswith(".")
     )
+    return [
+        f"{place.rpartition('/')[2]}/{name.removesuffix('.json')}".replace("%2F", "/")
+        for place, name in found
+    ]
 
 
 def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
@@ -343,8 +351,9 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    content = {name: asdict(check) for name, check in sorted(checks.items())}
-    write_atomic(directory / _CHECKS, written(content, indent=1))
+    # Neither asdict() nor indented, which take ten times as long: each update writes all of them.
+    content = {name: vars(check) for name, check in sorted(checks.items())}
+    write_atomic(directory / _CHECKS, written(content))
 
 
 def load_verified(directory: Path) -> int:
@@ -370,5 +379,5 @@ class _Verified(NamedTuple):
     verified_at: int
 
 
-def _path(directory: Path, name: str) -> Path:
-    return directory / "repositories" / f"{file_name(name)}.json"
+def _path(directory: Path, name: str) -> str:
+    return f"{directory}/repositories/{file_name(name)}.json"
