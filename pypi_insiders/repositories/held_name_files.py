@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths, held_names_copies
@@ -49,6 +50,7 @@ def _understand(text: str) -> dict[str, str | None]:
     return {name: value if _is_repository(value) else None for name, value in content.items()}
 
 
+@lru_cache(maxsize=8192)
 def _is_repository(name: str | None) -> bool:
     try:
         return name is not None and parse_name(name) == name

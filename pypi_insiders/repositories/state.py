@@ -171,9 +171,13 @@ def load(directory: Path, name: str) -> RepositoryState:
     Raises:
         InsidersError: the file was written by a newer version, or the directory cannot be read.
     """
+    return own_copy(_shared(directory, name))
+
+
+def _shared(directory: Path, name: str) -> RepositoryState:
+    """Read a state as `load` does, without a copy: nobody may change it."""
     path = _path(directory, name)
-    found = unchanged(path, lambda: _read(Path(path)))
-    return own_copy(found) if found else RepositoryState()
+    return unchanged(path, lambda: _read(Path(path))) or RepositoryState()
 
 
 def _read(path: Path) -> RepositoryState | None:
@@ -254,7 +258,8 @@ def forget(directory: Path, name: str) -> bool:
 def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
     """Yield name, `NS/PROJ`, and state of all known repositories, watched or not.
 
-    Unreadable states are skipped; `load` raises for them.
+    Unreadable states are skipped; `load` raises for them. The states are shared: nobody may change
+    them.
     """
     for name, known in load_each(directory):
         if not isinstance(known, InsidersError):
@@ -262,11 +267,14 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
 
 
 def load_each(directory: Path) -> Iterator[tuple[str, RepositoryState | InsidersError]]:
-    """Yield name, in lower case, and state of all known repositories, or why it is unreadable."""
+    """Yield name, in lower case, and state of all known repositories, or why it is unreadable.
+
+    The states are shared, as those of `everything`.
+    """
     # By the path: files of older versions do not contain the name.
     for name in _names(directory):
         try:
-            yield name, load(directory, name)
+            yield name, _shared(directory, name)
         except InsidersError as error:
             yield name, as_value(error)
 
@@ -329,20 +337,17 @@ def load_checks(directory: Path) -> dict[str, Check]:
 
 def _understand_checks(text: str) -> dict[str, Check]:
     now_s = int(time.time())
-    content = {name: shaped(Check, item) for name, item in json.loads(text).items()}
-    return {
-        name: replace(
-            check,
-            checked_at=_past(check.checked_at, now_s),
-            unreachable_since=_past(check.unreachable_since, now_s),
-            tried_at=_past(check.tried_at, now_s),
-        )
-        for name, check in content.items()
-    }
+    content = json.loads(text).items()
+    return {name: _until(now_s, shaped(Check, item)) for name, item in content}
 
 
-def _past(epoch_s: int | None, now_s: int) -> int | None:
-    return None if epoch_s is None else min(epoch_s, now_s)
+def _until(now_s: int, check: Check) -> Check:
+    """Return a check with times in the future as now."""
+    times = (check.checked_at, check.unreachable_since, check.tried_at)
+    if max(filter(None, times), default=0) <= now_s:
+        return check
+    checked_at, since, tried_at = (epoch_s and min(epoch_s, now_s) for epoch_s in times)
+    return replace(check, checked_at=checked_at, unreachable_since=since, tried_at=tried_at)
 
 
 def save_checks(directory: Path, checks: dict[str, Check]) -> None:

@@ -357,7 +357,7 @@ def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[st
         tag
         for tag, version in versions.items()
         # A pre-release, a fix or a local version is no alias, however few numbers it has.
-        if version.public == version.base_version
+        if not (version.is_prerelease or version.is_postrelease)
         and version.local is None
         and (
             (refs[tag], version.release) in series

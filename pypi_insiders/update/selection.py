@@ -45,6 +45,8 @@ class TagSelector:
         self._tracked = tracked
         self._repository = tracked.repository
         self._rules = tracked.repository.rules(context.settings.watcher.max_new)
+        # Of the last tags: each check asks twice, and nearly always about the same.
+        self._gone: tuple[object, dict[str, str]] = None, {}
         self._chosen: tuple[object, tags.Choice] = None, tags.Choice()
 
     def restore_state(self, refs: dict[str, str]) -> bool:
@@ -171,7 +173,6 @@ class TagSelector:
         done = {**known.built}
         for tag, commit in taken_back.items():
             done.setdefault(tag, commit)
-        # Asked twice in a check, and nearly always with the same answer.
         asked = (refs, done, [*known.left_out], known.produced)
         if self._chosen[0] != asked:
             self._chosen = asked, tags.choose(refs, done, self._rules, *asked[2:])
@@ -179,17 +180,22 @@ class TagSelector:
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""
-        # While the project is unknown, none is found; `Publisher.publish` checks again.
+        # While the project is unknown, none is found; `Publisher.publish` checks again, also for
+        # what is taken back meanwhile.
         project = self._repository.project or self._tracked.known.project or ""
-        paths = self._context.paths
-        listed = TAKEN_BACK.load_of(project, paths.distributions, paths.state)
+        if self._gone[0] == (project, refs):
+            return self._gone[1]
+        directory = self._context.comparison.directory
+        listed = TAKEN_BACK.load_of(project, directory, self._context.paths.state)
         versions = {
             tag: version
             for tag in (refs if listed[project] else ())
             if (version := self._rules.pattern.version_of(tag))
             and release_lists.names(listed, project, version)
         }
-        return {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
+        found = {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
+        self._gone = (project, refs), found
+        return found
 
     def is_due(self, refs: dict[str, str], tag: str) -> bool:
         """Return whether a tag may be built now: a failed one after its pause, or on request."""
