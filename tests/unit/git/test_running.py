@@ -1,8 +1,11 @@
 """running: what git may print, and when it is killed."""
 
 import contextlib
+import signal
 import subprocess
+import sys
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -43,6 +46,24 @@ def test_no_git_runs_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     settings = GitSettings(options=("alias.wait=!exec tail -f /dev/null",))
     with pytest.raises(InsidersError, match=r"^git wait was killed by signal 9$"):
         command.attempt("wait", settings=settings, timeout_s=100)
+
+
+@pytest.mark.parametrize(
+    ("then", "printed", "status"),
+    [("signal.pause()", b"", None), ("os._exit(3)", b"printed", 3)],
+    ids=["waits", "ends"],
+)
+def test_the_end_of_the_output_is_not_that_of_the_process(
+    then: str, printed: bytes, status: int | None
+) -> None:
+    """It is killed in time, or has a status of its own."""
+    code = f"import os, signal; os.write(1, b'printed'); os.close(1); os.close(2); {then}"
+    argv = [sys.executable, "-c", code]
+    process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until_s = time.monotonic() + (1 if status is None else 100)
+    found, errors, ended = running.finish(process, until_s, connects=False)
+    assert (bytes(found), bytes(errors), ended) == (printed, b"", status)
+    assert process.returncode == (-signal.SIGKILL if status is None else status)
 
 
 def _running() -> list[bytes]:
