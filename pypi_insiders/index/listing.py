@@ -29,6 +29,24 @@ class Changes(NamedTuple):
     """Whether the listing is valid while the directory has this stamp; if not, list it again."""
 
 
+class LastListing(NamedTuple):
+    """When a directory was listed."""
+
+    stamp: Stamp | None = None
+    """Of the directory before that; `None`: it was not listed."""
+    is_final: bool = False
+    """As in `Changes`."""
+
+    def is_current(self, stamp: Stamp, *, is_patient: bool) -> bool:
+        """Return whether nothing has changed since.
+
+        Args:
+            stamp: of the directory now.
+            is_patient: whether the last changes may be missing, until it is listed again.
+        """
+        return stamp == self.stamp and (self.is_final or is_patient)
+
+
 class HasInode(Protocol):
     """A file of an earlier listing."""
 

@@ -45,8 +45,7 @@ class TagSelector:
         self._tracked = tracked
         self._repository = tracked.repository
         self._rules = tracked.repository.rules(context.settings.watcher.max_new)
-        # Of the last tags: each check asks twice, and nearly always about the same.
-        self._gone: tuple[object, dict[str, str]] = None, {}
+        # Each check asks twice, and nearly always about the same tags.
         self._chosen: tuple[object, tags.Choice] = None, tags.Choice()
 
     def restore_state(self, refs: dict[str, str]) -> bool:
@@ -59,8 +58,7 @@ class TagSelector:
             InsidersError: the index cannot be read, or the state not written.
         """
         known, repository = self._tracked.known, self._repository
-        is_restored = False
-        is_any = bool(refs) or self._repository.branch is not None
+        is_restored, is_any = False, bool(refs) or repository.branch is not None
         # With former files, its url or project has changed, and nothing is lost.
         if not known.builds and not known.former_files and is_any:
             known.builds = recovery.recover_builds(
@@ -160,19 +158,15 @@ class TagSelector:
             _log.info("%s: tag %s is already built; rebuild it with --force", repository.name, tag)
             return ()
         if not self._request.force and tag in self._taken_back(refs):
-            _log.info(
-                "%s: the release of tag %s was taken back; publish it again with --force",
-                repository.name, tag,
-            )  # fmt: skip
+            text = "%s: the release of tag %s was taken back; publish it again with --force"
+            _log.info(text, repository.name, tag)
             return ()
         return (tag,)
 
     def _choice(self, refs: dict[str, str], taken_back: Mapping[str, str]) -> tags.Choice:
         known = self._tracked.known
         # Not built again, in the order of their builds.
-        done = {**known.built}
-        for tag, commit in taken_back.items():
-            done.setdefault(tag, commit)
+        done = known.built | {tag: it for tag, it in taken_back.items() if tag not in known.built}
         asked = (refs, done, [*known.left_out], known.produced)
         if self._chosen[0] != asked:
             self._chosen = asked, tags.choose(refs, done, self._rules, *asked[2:])
@@ -180,22 +174,17 @@ class TagSelector:
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""
-        # While the project is unknown, none is found; `Publisher.publish` checks again, also for
-        # what is taken back meanwhile.
+        # While the project is unknown, none is found; `Publisher.publish` checks again.
         project = self._repository.project or self._tracked.known.project or ""
-        if self._gone[0] == (project, refs):
-            return self._gone[1]
-        directory = self._context.comparison.directory
-        listed = TAKEN_BACK.load_of(project, directory, self._context.paths.state)
+        directory, copies = self._context.comparison.directory, self._context.paths.state
+        listed = TAKEN_BACK.load_of(project, directory, copies)
         versions = {
             tag: version
             for tag in (refs if listed[project] else ())
             if (version := self._rules.pattern.version_of(tag))
             and release_lists.names(listed, project, version)
         }
-        found = {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
-        self._gone = (project, refs), found
-        return found
+        return {tag: refs[tag] for tag in sorted(versions, key=versions.__getitem__)}
 
     def is_due(self, refs: dict[str, str], tag: str) -> bool:
         """Return whether a tag may be built now: a failed one after its pause, or on request."""

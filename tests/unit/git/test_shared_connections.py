@@ -18,7 +18,7 @@ from projects import Project, create
 from sshhost import SshHost
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git import SharedConnections, command, shared_connections
+from pypi_insiders.git import SharedConnections, running, shared_connections
 from pypi_insiders.util.errors import InsidersError
 
 pytestmark = [pytest.mark.usefixtures("gitconfig"), pytest.mark.journey]
