@@ -52,9 +52,12 @@ def touched(directory: Path) -> Iterator[list[str]]:
 
 @contextmanager
 def telling(name: str) -> Iterator["SimpleQueue[str]"]:
-    """Hand on what a logger tells, as it tells it."""
+    """Hand on what a logger tells, as it tells it, in threads that are started from now on."""
     told: SimpleQueue[str] = SimpleQueue()
     handler = logging.Handler()
+    # Of other tests, which keep up for ever.
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    handler.addFilter(lambda record: record.thread not in others)
     handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger(name)
     logger.addHandler(handler)
