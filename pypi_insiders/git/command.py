@@ -4,23 +4,21 @@ import contextlib
 import logging
 import os
 import shlex
-import signal
-import subprocess
+import shutil
 import tempfile
-import threading
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import BinaryIO
 
+from pypi_insiders.git import running
 from pypi_insiders.git.diagnosis import Remote, explain
-from pypi_insiders.git.errors import AccessError, UnreachableError
-from pypi_insiders.git.waiting import waiting_helper
+from pypi_insiders.git.errors import UnreachableError
 from pypi_insiders.util import disk_reserve
 from pypi_insiders.util.disk_reserve import DiskFullError
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.process_group import activity, kill_with_descendants
 from pypi_insiders.util.time_limit import shortened
 
 # GitPython looks for git when it is imported, and raises ImportError without it.
@@ -32,23 +30,8 @@ from git.exc import GitCommandNotFound
 _log = logging.getLogger(__name__)
 
 TIMEOUT_S = 60
-# For a slow host. A host that hangs is ended by STALL_TIMEOUT_S.
+# For a slow host. A host that hangs is ended by `running.STALL_TIMEOUT_S`.
 FETCH_TIMEOUT_S = 1800
-STALL_TIMEOUT_S = 120
-"""A host that makes no progress for this time is treated as unreachable."""
-_CHECKS_PER_STALL = 8
-_CHECK_S = 0.1
-"""How often the disk and the amount of output are checked."""
-_OUTPUT_LIMIT_BYTES = 256 * 1024 * 1024
-"""More than a list of a million tags."""
-_ERRORS_LIMIT_BYTES = 16 * 1024 * 1024
-"""A host writes them too, and their lines take several times as much memory."""
-_END_TIMEOUT_S = 5
-# Signals from outside. A damaged repository can crash git with others, such as SIGSEGV.
-_EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGKILL, signal.SIGTERM)
-# ssh may send keep-alive messages to a host that hangs, and git-remote-https polls.
-_APART, _WAITING = ("ssh",), ("git-remote-",)
-
 # With these, git would work on another repository, for example when called by a hook of git.
 # Source: git-rev-parse(1), `--local-env-vars`.
 _LOCAL_ENVIRONMENT = (
@@ -169,18 +152,23 @@ def attempt(
     timeout_s = shortened(timeout_s)
     until_s = time.monotonic() + timeout_s
     options = [word for option in (*_OPTIONS, *settings.options) for word in ("-c", option)]
-    command = [*_limited(file_limit_bytes), "git", *options, *arguments]
-    _log.debug("+ %s", shlex.join(command))
+    limited = _limited(file_limit_bytes)
+    command = [*limited, "git", *options, *arguments]
+    if _log.isEnabledFor(logging.DEBUG):
+        _log.debug("+ %s", shlex.join(command))
     try:
         with _file_of(stdin) as lines:
-            started = Git(directory or "/").execute(
+            started = (Git(directory) if directory else _ANYWHERE).execute(
                 command,
+                executable=None if limited else _git_in(os.environ.get("PATH")),
                 istream=lines,
                 env={**ENVIRONMENT, **settings.environment},
                 as_process=True,
                 umask=0o022,
             )
-            stdout, stderr, status = _finish(started.proc, until_s, connects=settings.connects)
+            stdout, stderr, status = running.finish(
+                started.proc, until_s, connects=settings.connects
+            )
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
     if status is None and disk_reserve.is_exhausted():
@@ -189,18 +177,30 @@ def attempt(
         # Killed before its time, so the host made no progress.
         has_stalled = time.monotonic() < until_s
         what = (
-            f"the host sent nothing for {STALL_TIMEOUT_S:g} s"
+            f"the host sent nothing for {running.STALL_TIMEOUT_S:g} s"
             if has_stalled
             else f"git {_name(arguments)} timed out after {timeout_s:.0f} s"
         )
         kind = UnreachableError if settings.connects else InsidersError
         raise kind(what, "the next update tries again")
     # Not UnexplainedError, after which the mirror is recreated: that would not help here.
-    if -status in _EXTERNAL_SIGNALS:
+    if -status in running.EXTERNAL_SIGNALS:
         raise InsidersError(
             f"git {_name(arguments)} was killed by signal {-status}", "the next update tries again"
         )
     return GitResult(status, _decoded(stdout), _decoded(stderr).rstrip("\n"))
+
+
+_ANYWHERE = Git("/")
+
+
+@cache
+def _git_in(path: str | None) -> str | None:
+    """Return the path of git in `$PATH`; `None`: it is looked for at its start."""
+    # An update starts it a thousand times, each time with an execve(2) for each directory.
+    found = shutil.which("git", path=path)
+    # A relative one would be another one in another working directory.
+    return found if found and found.startswith("/") else None
 
 
 @contextlib.contextmanager
@@ -216,102 +216,7 @@ def _file_of(lines: Iterable[str]) -> Iterator[BinaryIO | None]:
         yield file
 
 
-def _finish(
-    process: "subprocess.Popen[bytes] | None", until_s: float, *, connects: bool
-) -> tuple[bytes, bytes, int | None]:
-    """Wait for a process; return its output and its status, `None` if it was killed.
-
-    It is killed at `until_s` of the monotonic clock, or earlier if the host makes no progress or
-    the disk is almost full.
-    """
-    if process is None:
-        raise RuntimeError("git has ended already")
-    with ending(process.pid):
-        return _wait(process, until_s, connects=connects)
-
-
-def _wait(
-    process: "subprocess.Popen[bytes]", until_s: float, *, connects: bool
-) -> tuple[bytes, bytes, int | None]:
-    seen, since_s = None, time.monotonic()
-    check_at_s = since_s + STALL_TIMEOUT_S / _CHECKS_PER_STALL
-    output: tuple[bytes, bytes] | None = None
-    while (left_s := until_s - time.monotonic()) > 0:
-        try:
-            # After a timeout, communicate() can be called again and loses no output.
-            output = process.communicate(timeout=min(left_s, _CHECK_S))
-            printed, errors = map(len, output)
-        except subprocess.TimeoutExpired as error:
-            printed, errors = len(error.output or b""), len(error.stderr or b"")
-        # A host can list any number of refs, all of which would be in memory.
-        if excess := _excess(printed, errors):
-            kill_with_descendants(process.pid)
-            raise InsidersError(f"git printed more than {excess}")
-        if output is not None:
-            return (*output, process.returncode)
-        if disk_reserve.is_exhausted():
-            break
-        if not connects or time.monotonic() < check_at_s:
-            continue
-        # Less often than the disk, because it reads /proc for all descendants.
-        check_at_s = time.monotonic() + STALL_TIMEOUT_S / _CHECKS_PER_STALL
-        before, seen = seen, activity(process.pid, apart=_APART, waiting=_WAITING)
-        # `None` if /proc is hidden: then only the time limit applies.
-        if seen is None or seen != before:
-            since_s = time.monotonic()
-        elif time.monotonic() - since_s >= STALL_TIMEOUT_S:
-            break
-    # Of this machine: to wait for the host to come back would hide it.
-    helper = waiting_helper(process.pid) if connects else None
-    # Not GitPython's kill, which needs ps(1) to find descendants: without it ssh would survive and
-    # keep the pipes open.
-    kill_with_descendants(process.pid)
-    # With a timeout: a descendant that has detached itself may still keep the pipes open.
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        output = process.communicate(timeout=_END_TIMEOUT_S)
-    if helper is not None and not disk_reserve.is_exhausted():
-        raise AccessError(
-            f"credential helper {helper} does not answer",
-            "it may wait for you to unlock a keyring or to sign in; see where it is set: "
-            "`git config --show-origin --get-all credential.helper`",
-        )
-    return *(output or (b"", b"")), None
-
-
-def _excess(printed: int, errors: int) -> str | None:
-    """Return the limit that the output of git exceeds."""
-    if printed + errors > _OUTPUT_LIMIT_BYTES:
-        return f"{_OUTPUT_LIMIT_BYTES // 1024**2} MiB"
-    if errors > _ERRORS_LIMIT_BYTES:
-        return f"{_ERRORS_LIMIT_BYTES // 1024**2} MiB of errors"
-    return None
-
-
-_pids: set[int] = set()
-_has_ended = threading.Event()
-
-
-@contextlib.contextmanager
-def ending(pid: int) -> Iterator[None]:
-    """Let `end` kill a process of this context with its descendants."""
-    _pids.add(pid)
-    # `end` may have run before git was started.
-    if _has_ended.is_set():
-        kill_with_descendants(pid)
-    try:
-        yield
-    finally:
-        _pids.discard(pid)
-
-
-def end() -> None:
-    """Kill all git processes and starting connections of all threads, from now on too."""
-    _has_ended.set()
-    for pid in tuple(_pids):
-        kill_with_descendants(pid)
-
-
-def _decoded(output: bytes) -> str:
+def _decoded(output: bytearray) -> str:
     # File names and refs are bytes in git; this way they survive unchanged.
     return output.decode(errors="surrogateescape")
 

@@ -14,7 +14,7 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-from pypi_insiders.git import command
+from pypi_insiders.git import command, running
 from pypi_insiders.git.command import ENVIRONMENT, GitSettings
 from pypi_insiders.git.diagnosis import ssh_address
 from pypi_insiders.git.errors import UnreachableError
@@ -284,7 +284,7 @@ def _failure(argv: Sequence[str]) -> str | None:
                 argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
                 env=_environment(),
             ) as started,
-            command.ending(started.pid),
+            running.ending(started.pid),
         ):  # fmt: skip
             try:
                 errors = started.communicate(timeout=_START_S)[1].decode(errors="replace")

@@ -9,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders.index import distribution, listing, packed_entry, yanks
+from pypi_insiders.index.listing import LastListing
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.packed_entry import Known
 from pypi_insiders.index.published import ListedFile, PublishedFiles
@@ -24,6 +25,8 @@ _SETTLED_AFTER_NS = 2_000_000_000
 _ABOUT_TO_COME_US = 3600 * 1_000_000
 # A rejected file may be completed in place, which does not change the directory.
 LOOK_AGAIN_AFTER_S = 10.0
+# A listing that may lack the last changes is repeated by the next request, or else after this.
+_LIST_AGAIN_AFTER_S = 1.0
 
 
 class DirectoryScan:
@@ -57,13 +60,13 @@ class DirectoryScan:
         self._lock = threading.RLock()
         # One lock a file: no file is hashed twice, and requests for other files do not wait.
         self._turns: dict[str, threading.Lock] = {}
-        self._stamp: listing.Stamp | None = None
+        self._last = LastListing()
         self._pending: dict[ListedFile, None] = {}
         self._unsettled: dict[ListedFile, None] = {}
         self._rejected = _RejectedFiles(cache)
 
-    def refresh(self) -> PublishedFiles:
-        """Return the current snapshot; list the directory first if it has changed.
+    def refresh(self, *, is_patient: bool = False) -> PublishedFiles:
+        """Return the current snapshot; list the directory first unless `LastListing.is_current`.
 
         Raises:
             InsidersError: the directory or its list of yanks cannot be read.
@@ -73,9 +76,9 @@ class DirectoryScan:
         except OSError as error:
             self.news.set()  # for the log
             raise _cannot_read(self.directory, error) from error
-        if stamp != self._stamp or self._unsettled:
+        if not self._last.is_current(stamp, is_patient=is_patient) or self._unsettled:
             with self._lock:
-                if stamp != self._stamp:
+                if not self._last.is_current(stamp, is_patient=is_patient):
                     self._scan()
                 self.check([file.name for file in self._unsettled])
                 for file in tuple(self._unsettled):
@@ -143,6 +146,8 @@ class DirectoryScan:
     @property
     def pause_s(self) -> float | None:
         """Seconds until files are to be checked again; `None`: wait for news."""
+        if not self._last.is_final:
+            return _LIST_AGAIN_AFTER_S
         if self._unsettled:
             return _SETTLED_AFTER_NS / 1e9
         return LOOK_AGAIN_AFTER_S if self._rejected.entries else None
@@ -154,7 +159,7 @@ class DirectoryScan:
 
     def _scan(self) -> None:
         # Reset until the end of this method: after an exception, the next request scans again.
-        self._stamp = None
+        self._last = LastListing()
         try:
             found = listing.compare(self.directory, self.published.files, self._only)
         except OSError as error:
@@ -167,14 +172,13 @@ class DirectoryScan:
             replaced = (name for name in found.new if name in self.published.files)
             self._replace({*found.gone, *replaced}, found.new)
         self.look_again()
-        self._stamp = found.stamp
+        self._last = LastListing(found.stamp, found.is_final)
 
     def _load_yanks(self) -> None:
         try:
             loaded = yanks.load(self.directory, self._copies)
         except InsidersError as error:
-            # Fail closed: after a start nothing is known of yanks, and a yanked release must not
-            # be offered as a good one.
+            # Fail closed: after a start, a yanked release would be offered as a good one.
             if self.published.yanked is None:
                 self.news.set()
                 raise
@@ -185,8 +189,7 @@ class DirectoryScan:
 
     def _replace(self, gone: Iterable[str], new: Mapping[str, int]) -> None:
         """Replace the snapshot by one without some file names, and with those of new inodes."""
-        for name in gone:
-            file = self.published.files[name]
+        for file in map(self.published.files.__getitem__, gone):
             self._pending.pop(file, None)
             self._unsettled.pop(file, None)
         files = [self._listed(name, inode) for name, inode in new.items()]

@@ -12,12 +12,12 @@ _log = logging.getLogger(__package__)
 
 def keep_up(scan: DirectoryScan, learn: Callable[[Iterable[str]], None]) -> NoReturn:
     """Examine new files until the process ends; see `Catalog.keep_up`."""
-    is_first, problem, bug = True, "", ""
+    is_first, is_patient, problem, bug = True, False, "", ""
     while True:
         # Before the refresh, so that news during it is not lost.
         scan.news.clear()
         try:
-            scan.refresh()
+            scan.refresh(is_patient=is_patient)
         except InsidersError as error:
             # Once for each error, not every ten seconds for days.
             if error.message != problem:
@@ -25,6 +25,7 @@ def keep_up(scan: DirectoryScan, learn: Callable[[Iterable[str]], None]) -> NoRe
                 _log.error("%s; nothing is served until this is fixed", problem)
             scan.news.clear()
             scan.news.wait(LOOK_AGAIN_AFTER_S)
+            is_patient = False
             continue
         if problem:
             problem = ""
@@ -43,7 +44,10 @@ def keep_up(scan: DirectoryScan, learn: Callable[[Iterable[str]], None]) -> NoRe
             if repr(error) != bug:
                 bug = repr(error)
                 _log.exception("cannot read new files")
-            scan.news.wait(LOOK_AGAIN_AFTER_S)
+            is_patient = scan.news.wait(LOOK_AGAIN_AFTER_S)
             continue
-        if not scan.news.wait(scan.pause_s):
+        # The request that brought the news has listed the directory. A second listing at once would
+        # cost as much, and delay that request.
+        is_patient = scan.news.wait(scan.pause_s)
+        if not is_patient:
             scan.look_again()

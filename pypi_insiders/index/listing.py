@@ -23,8 +23,28 @@ class Changes(NamedTuple):
     """File names."""
     new: dict[str, int]
     """File name to inode, without hidden files; also of files that replaced others."""
+    stamp: Stamp
+    """Of the directory before it was listed."""
+    is_final: bool
+    """Whether the listing is valid while the directory has this stamp; if not, list it again."""
+
+
+class LastListing(NamedTuple):
+    """When a directory was listed."""
+
     stamp: Stamp | None = None
-    """The listing is valid while the directory has this stamp; `None`: list it again."""
+    """Of the directory before that; `None`: it was not listed."""
+    is_final: bool = False
+    """As in `Changes`."""
+
+    def is_current(self, stamp: Stamp, *, is_patient: bool) -> bool:
+        """Return whether nothing has changed since.
+
+        Args:
+            stamp: of the directory now.
+            is_patient: whether the last changes may be missing, until it is listed again.
+        """
+        return stamp == self.stamp and (self.is_final or is_patient)
 
 
 class HasInode(Protocol):
@@ -79,7 +99,7 @@ def compare(
         # What has changed since the first loop has changed the stamp too.
         left = set(os.listdir(directory))  # noqa: PTH208 - names only, in half the time
         gone = [name for name in before if name not in left]
-    # Another change within the same tick would not change the stamp. So the listing has none and
-    # the next request lists again, for at most one tick.
+    # Another change within the same tick would not change the stamp. So the listing is not final,
+    # and the next request lists again, for at most one tick.
     is_recent = -_SKEW_NS < begun_ns - found[0] < TICK_NS
-    return Changes(gone, new, None if is_recent else found)
+    return Changes(gone, new, found, not is_recent)

@@ -27,6 +27,10 @@ class ReleaseList(NamedTuple):
     name: str
     """The file name of the copy, without its suffix."""
 
+    @property
+    def _hidden(self) -> str:
+        return f".{self.name}.json"
+
     def load(self, directory: Path, copies: Path | None = None) -> Releases:
         """Read the list from the first of both files that is readable; empty without any.
 
@@ -56,7 +60,7 @@ class ReleaseList(NamedTuple):
     def load_of(self, project: str, directory: Path, copies: Path) -> Releases:
         """Read the list as `load` does; return the releases of one project."""
         # Without a copy of the whole list, which each of thousands of repositories asks for.
-        path = self._paths(directory, copies)[0]
+        path = f"{directory}/{self._hidden}"
         listed = unchanged(path, lambda: self.load(directory, copies))
         return {project: dict((listed or {}).get(project, {}))}
 
@@ -117,7 +121,7 @@ class ReleaseList(NamedTuple):
 
     def _paths(self, directory: Path, copies: Path | None) -> list[Path]:
         # A hidden file: the index does not serve it, but notices its change of the directory.
-        found = [directory / f".{self.name}.json"]
+        found = [directory / self._hidden]
         return found if copies is None else [*found, copies / f"{self.name}.json"]
 
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths, held_names_copies
@@ -12,6 +13,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there, write_atomic
 from pypi_insiders.util.json_fields import written
 from pypi_insiders.util.own_files import recall
+from pypi_insiders.util.parsed_once import unchanged
 from pypi_insiders.util.plain_text import encodable
 
 _log = logging.getLogger(__name__)
@@ -29,7 +31,7 @@ def load(paths: Paths) -> tuple[dict[str, str | None] | None, InsidersError | No
     # public project.
     for path in (*held_names_copies(paths), paths.held_names):
         try:
-            names = recall(path, _understand)
+            names = _read(path)
         except InsidersError as error:
             _log.warning("%s", error.message)
             lost = error
@@ -51,6 +53,7 @@ def _understand(text: str) -> dict[str, str | None]:
     }
 
 
+@lru_cache(maxsize=8192)
 def _is_repository(name: str | None) -> bool:
     try:
         return name is not None and parse_name(name) == name
@@ -60,8 +63,12 @@ def _is_repository(name: str | None) -> bool:
 
 def _recalled(path: Path) -> dict[str, str | None] | None:
     with contextlib.suppress(InsidersError):
-        return recall(path, _understand)
+        return _read(path)
     return None
+
+
+def _read(path: Path) -> dict[str, str | None] | None:
+    return unchanged(path, lambda: recall(path, _understand))
 
 
 def save_changed(paths: Paths, names: dict[str, str | None], *, in_state_only: bool) -> None:

@@ -39,6 +39,7 @@ _SCP_LIKE = (
 )
 # File names have up to 255 bytes, and temporary files up to 30 more than a name of this length.
 _MAX_NAME = 225
+_EVERY_TAG = Pattern()
 _URL_HINT = (
     "use https://HOST/PATH, ssh://USER@HOST/PATH, USER@HOST:PATH, git://HOST/PATH or file:///PATH"
 )
@@ -286,7 +287,7 @@ class Repository:
             max_new: the maximum of new tags if it sets none.
         """
         return Rules(
-            Pattern(self.tags) if self.tags else Pattern(),
+            Pattern(self.tags) if self.tags else _EVERY_TAG,
             self.pre,
             self.max_new or max_new,
             self.backfill or 0,

@@ -171,9 +171,17 @@ def load(directory: Path, name: str) -> RepositoryState:
     Raises:
         InsidersError: the file was written by a newer version, or the directory cannot be read.
     """
+    return own_copy(_shared(directory, name))
+
+
+def _shared(directory: Path, name: str) -> RepositoryState:
+    """Read a state as `load` does, without a copy: nobody may change it."""
     path = _path(directory, name)
-    found = unchanged(path, lambda: recall(path, lambda text: _understand(path, json.loads(text))))
-    return own_copy(found) if found else RepositoryState()
+    return unchanged(path, lambda: _read(Path(path))) or RepositoryState()
+
+
+def _read(path: Path) -> RepositoryState | None:
+    return recall(path, lambda text: _understand(path, json.loads(text)))
 
 
 def _understand(path: Path, content: dict[str, Any]) -> RepositoryState:
@@ -230,7 +238,7 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
                 del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.
     state.is_old = False
-    write_atomic(_path(directory, name), written(content, indent=1))
+    write_atomic(Path(_path(directory, name)), written(content, indent=1))
 
 
 def forget(directory: Path, name: str) -> bool:
@@ -244,13 +252,14 @@ def forget(directory: Path, name: str) -> bool:
     # Otherwise a repository that is watched again would show the problems of its last check.
     if left != checks:
         save_checks(directory, left)
-    return remove(_path(directory, name))
+    return remove(Path(_path(directory, name)))
 
 
 def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
     """Yield name, `NS/PROJ`, and state of all known repositories, watched or not.
 
-    Unreadable states are skipped; `load` raises for them.
+    Unreadable states are skipped; `load` raises for them. The states are shared: nobody may change
+    them.
     """
     for name, known in load_each(directory):
         if not isinstance(known, InsidersError):
@@ -258,23 +267,30 @@ def everything(directory: Path) -> Iterator[tuple[str, RepositoryState]]:
 
 
 def load_each(directory: Path) -> Iterator[tuple[str, RepositoryState | InsidersError]]:
-    """Yield name, in lower case, and state of all known repositories, or why it is unreadable."""
+    """Yield name, in lower case, and state of all known repositories, or why it is unreadable.
+
+    The states are shared, as those of `everything`.
+    """
     # By the path: files of older versions do not contain the name.
-    for name in (f"{it.parent.name}/{it.stem}".replace("%2F", "/") for it in _paths(directory)):
+    for name in _names(directory):
         try:
-            yield name, load(directory, name)
+            yield name, _shared(directory, name)
         except InsidersError as error:
             yield name, as_value(error)
 
 
-def _paths(directory: Path) -> list[Path]:
+def _names(directory: Path) -> list[str]:
     # os.walk() skips unreadable directories; Path.rglob() raises for them.
-    return sorted(
-        Path(place, name)
+    found = sorted(
+        (place, name)
         for place, _, names in os.walk(directory / "repositories")
         for name in names
         if name.endswith(".json") and not name.startswith(".")
     )
+    return [
+        f"{place.rpartition('/')[2]}/{name.removesuffix('.json')}".replace("%2F", "/")
+        for place, name in found
+    ]
 
 
 def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
@@ -321,20 +337,17 @@ def load_checks(directory: Path) -> dict[str, Check]:
 
 def _understand_checks(text: str) -> dict[str, Check]:
     now_s = int(time.time())
-    content = {name: shaped(Check, item) for name, item in json.loads(text).items()}
-    return {
-        name: replace(
-            check,
-            checked_at=_past(check.checked_at, now_s),
-            unreachable_since=_past(check.unreachable_since, now_s),
-            tried_at=_past(check.tried_at, now_s),
-        )
-        for name, check in content.items()
-    }
+    content = json.loads(text).items()
+    return {name: _until(now_s, shaped(Check, item)) for name, item in content}
 
 
-def _past(epoch_s: int | None, now_s: int) -> int | None:
-    return None if epoch_s is None else min(epoch_s, now_s)
+def _until(now_s: int, check: Check) -> Check:
+    """Return a check with times in the future as now."""
+    times = (check.checked_at, check.unreachable_since, check.tried_at)
+    if max(filter(None, times), default=0) <= now_s:
+        return check
+    checked_at, since, tried_at = (epoch_s and min(epoch_s, now_s) for epoch_s in times)
+    return replace(check, checked_at=checked_at, unreachable_since=since, tried_at=tried_at)
 
 
 def save_checks(directory: Path, checks: dict[str, Check]) -> None:
@@ -343,8 +356,9 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    content = {name: asdict(check) for name, check in sorted(checks.items())}
-    write_atomic(directory / _CHECKS, written(content, indent=1))
+    # Neither asdict() nor indented, which take ten times as long: each update writes all of them.
+    content = {name: vars(check) for name, check in sorted(checks.items())}
+    write_atomic(directory / _CHECKS, written(content))
 
 
 def load_verified(directory: Path) -> int:
@@ -370,5 +384,5 @@ class _Verified(NamedTuple):
     verified_at: int
 
 
-def _path(directory: Path, name: str) -> Path:
-    return directory / "repositories" / f"{file_name(name)}.json"
+def _path(directory: Path, name: str) -> str:
+    return f"{directory}/repositories/{file_name(name)}.json"

@@ -6,7 +6,7 @@ import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
@@ -89,6 +89,8 @@ class Pattern:
         return len(tag) <= _LONGEST_CHARS and self._regex.match(tag) is not None
 
 
+# An update asks about each tag several times, and many repositories have the same ones.
+@lru_cache(maxsize=4096)
 def version_of(tag: str) -> Version | None:
     """Return the version in a tag; `None` if it has none or is too long.
 
@@ -328,8 +330,9 @@ def unbuilt(
 
 def _versions(refs: Mapping[str, str], rules: Rules) -> tuple[dict[str, Version], tuple[str, ...]]:
     """Return the versions of the matching tags, and the matching tags that are not releases."""
-    matching = [tag for tag in sorted(refs) if rules.pattern.matches(tag)]
-    read = {tag: version for tag in matching if (version := rules.pattern.version_of(tag))}
+    pattern, tags = rules.pattern, sorted(refs)
+    read = {tag: version for tag in tags if (version := pattern.version_of(tag))}
+    matching = [tag for tag in tags if tag in read or pattern.matches(tag)]
     aliases = _aliases(refs, read) | _dates(read)
     versions = {tag: version for tag, version in read.items() if tag not in aliases}
     passed_over = tuple(tag for tag in matching if tag not in versions)
@@ -354,7 +357,7 @@ def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[st
         tag
         for tag, version in versions.items()
         # A pre-release, a fix or a local version is no alias, however few numbers it has.
-        if version.public == version.base_version
+        if not (version.is_prerelease or version.is_postrelease)
         and version.local is None
         and (
             (refs[tag], version.release) in series

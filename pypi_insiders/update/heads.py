@@ -27,7 +27,7 @@ class HeadSelector:
 
     def __init__(self, context: UpdateContext, tracked: TrackedRepository) -> None:
         self._request = context.request
-        self._directory = context.paths.distributions
+        self._directory = context.comparison.directory
         self._tracked = tracked
         self._repository = tracked.repository
 

@@ -5,10 +5,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class Activity:
+class Activity(NamedTuple):
     """A step that is running for a repository."""
 
     verb: str
@@ -34,8 +34,7 @@ class _Count:
     expected: int = 0
 
 
-@dataclass(frozen=True)
-class _Begun:
+class _Begun(NamedTuple):
     """A running step."""
 
     step: Activity

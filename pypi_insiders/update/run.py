@@ -94,9 +94,10 @@ def _update(context: UpdateContext, chosen: Sequence[Repository]) -> list[Outcom
 
 def _is_unnamed(paths: Paths, repository: Repository) -> bool:
     """Return whether the project of a repository is neither set nor known from a build."""
+    if repository.project is not None:
+        return False
     with contextlib.suppress(InsidersError):  # the update of the repository reports it
-        known = state.load(paths.state, repository.name)
-        return repository.project is None and known.project is None
+        return state.load(paths.state, repository.name).project is None
     return False
 
 
@@ -185,6 +186,7 @@ class UpdateRun:
         for item in sorted(self._updates, key=lambda item: not item.tracked.was_well):
             submit(_Stage.CHECK, item)
         unchecked, delayed = len(self._updates), list[RepositoryUpdate]()
+        is_saved = False
         while pending:
             future = done.get()
             stage, item = pending.pop(future)
@@ -196,6 +198,7 @@ class UpdateRun:
                 if not unchecked:
                     self._save_checks()
                     self._context.connections.close()
+            is_saved = stage is _Stage.CHECK and not unchecked
             if not is_more:
                 self._context.announcer.settle(item.name)
                 finish(item.name)
@@ -206,7 +209,8 @@ class UpdateRun:
             for item in _may_begin(delayed, pending.values()):
                 delayed.remove(item)
                 submit(_Stage.FETCH, item)
-        self._save_checks()
+        if not is_saved:
+            self._save_checks()
 
     def _save_checks(self) -> None:
         checks = {item.name: item.tracked.check for item in self._updates}

@@ -45,6 +45,8 @@ class TagSelector:
         self._tracked = tracked
         self._repository = tracked.repository
         self._rules = tracked.repository.rules(context.settings.watcher.max_new)
+        # Each check asks twice, and nearly always about the same tags.
+        self._chosen: tuple[object, tags.Choice] = None, tags.Choice()
 
     def restore_state(self, refs: dict[str, str]) -> bool:
         """Recover the builds of a lost state, and drop outdated results of signature checks.
@@ -56,8 +58,7 @@ class TagSelector:
             InsidersError: the index cannot be read, or the state not written.
         """
         known, repository = self._tracked.known, self._repository
-        is_restored = False
-        is_any = bool(refs) or self._repository.branch is not None
+        is_restored, is_any = False, bool(refs) or repository.branch is not None
         # With former files, its url or project has changed, and nothing is lost.
         if not known.builds and not known.former_files and is_any:
             known.builds = recovery.recover_builds(
@@ -103,7 +104,7 @@ class TagSelector:
             # Even with --force, not what was taken back.
             built = done if request.force else {**known.built, **done}
             return tags.unbuilt(refs, built, self._rules, known.produced)
-        return self._choice(refs).build
+        return self._choice(refs, self._taken_back(refs)).build
 
     def verified(
         self, refs: dict[str, str], chosen: tuple[str, ...], verify: Callable[[str], None]
@@ -157,27 +158,26 @@ class TagSelector:
             _log.info("%s: tag %s is already built; rebuild it with --force", repository.name, tag)
             return ()
         if not self._request.force and tag in self._taken_back(refs):
-            _log.info(
-                "%s: the release of tag %s was taken back; publish it again with --force",
-                repository.name, tag,
-            )  # fmt: skip
+            text = "%s: the release of tag %s was taken back; publish it again with --force"
+            _log.info(text, repository.name, tag)
             return ()
         return (tag,)
 
-    def _choice(self, refs: dict[str, str]) -> tags.Choice:
+    def _choice(self, refs: dict[str, str], taken_back: Mapping[str, str]) -> tags.Choice:
         known = self._tracked.known
         # Not built again, in the order of their builds.
-        done = {**known.built}
-        for tag, commit in self._taken_back(refs).items():
-            done.setdefault(tag, commit)
-        return tags.choose(refs, done, self._rules, known.left_out, known.produced)
+        done = known.built | {tag: it for tag, it in taken_back.items() if tag not in known.built}
+        asked = (refs, done, [*known.left_out], known.produced)
+        if self._chosen[0] != asked:
+            self._chosen = asked, tags.choose(refs, done, self._rules, *asked[2:])
+        return self._chosen[1]
 
     def _taken_back(self, refs: dict[str, str]) -> dict[str, str]:
         """Return the tags whose releases were taken back, tag to commit, lowest version first."""
         # While the project is unknown, none is found; `Publisher.publish` checks again.
         project = self._repository.project or self._tracked.known.project or ""
-        paths = self._context.paths
-        listed = TAKEN_BACK.load_of(project, paths.distributions, paths.state)
+        directory, copies = self._context.comparison.directory, self._context.paths.state
+        listed = TAKEN_BACK.load_of(project, directory, copies)
         versions = {
             tag: version
             for tag in (refs if listed[project] else ())
@@ -198,7 +198,8 @@ class TagSelector:
             InsidersError: no tag is a release, or the state cannot be written.
         """
         known, name, rules = self._tracked.known, self._repository.name, self._rules
-        choice = self._choice(refs)
+        taken_back = self._taken_back(refs)
+        choice = self._choice(refs, taken_back)
         before = (known.passed_over, known.left_out, known.lower)
         _log_new(name, known, choice)
         if choice.left_out:
@@ -207,7 +208,6 @@ class TagSelector:
                 "`pypi-insiders update %s --tag TAG`, or all: --all-tags",
                 name, tags.summary(choice.left_out), name,
             )  # fmt: skip
-        taken_back = self._taken_back(refs)
         if taken_back and not known.builds:
             _log_taken_back(name, taken_back)
         # Kept for good: otherwise the next update would build the tags that this one skipped.

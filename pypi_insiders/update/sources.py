@@ -56,7 +56,11 @@ class ReleaseSources:
         self._context = context
         self._repository = repository
         self._name = repository.name
-        self.mirror = context.paths.mirror(repository.name)
+
+    @property
+    def mirror(self) -> Path:
+        """Its mirror, which may be missing."""
+        return self._context.paths.mirror(self._name)
 
     @property
     def _submodules(self) -> tuple[str, ...] | Literal[False]:

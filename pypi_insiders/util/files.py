@@ -200,10 +200,10 @@ def sweep(directory: Path) -> None:
     """Remove the temporary files below a directory that a killed `write_atomic` left behind."""
     for place, _, names in os.walk(directory):
         for name in names:
-            path = Path(place, name)
             # Exactly the names that mkstemp makes: a user's own file must not match.
             if not re.fullmatch(r"\..+\.[a-z0-9_]{8}" + re.escape(UNFINISHED), name):
                 continue
+            path = Path(place, name)
             with contextlib.suppress(OSError, InsidersError):
                 if is_left(path.lstat()) and remove(path):
                     _log.info("removed unfinished file %s", path)

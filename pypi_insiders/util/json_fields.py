@@ -100,7 +100,12 @@ def written(content: object, indent: int | None = None) -> str:
         content: as for `json.dumps`.
         indent: number of spaces; `None`: one line.
     """
-    return json.dumps(_encodable(content), indent=indent) + "\n"
+    text = json.dumps(content, indent=indent)
+    # Surrogates only, alone or in pairs: most content has none, and to look at each value takes
+    # longer than to write it.
+    if "\\ud" in text:
+        text = json.dumps(_encodable(content), indent=indent)
+    return f"{text}\n"
 
 
 def _encodable(value: object) -> object:

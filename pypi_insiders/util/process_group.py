@@ -30,6 +30,10 @@ _BLOCK_BYTES = 64 * 1024
 _EXTERNAL_SIGNALS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
 _CHECK_S = 0.1
 """How often the time limit and the disk are checked."""
+_STOP_S = 1.0
+"""At most as long, a process is awaited that is to stop: it may be in a read of the disk."""
+# Stopped, stopped by a debugger, and ended. Source: proc_pid_stat(5), `state`.
+_STOPPED = ("T", "t", "Z", "X", "x")
 
 
 @dataclass(frozen=True)
@@ -236,6 +240,8 @@ def kill_with_descendants(process: int) -> None:
     found = set[int]()
     while new := set(family(process)) - found:
         _send(signal.SIGSTOP, new)
+        # A fork(2) that has begun ends before its process stops, and shows its child only then.
+        _wait_until_stopped(new)
         found |= new
     _send(signal.SIGKILL, found)
 
@@ -244,6 +250,22 @@ def _send(number: signal.Signals, processes: Iterable[int]) -> None:
     for process in processes:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.kill(process, number)
+
+
+def _wait_until_stopped(processes: Iterable[int]) -> None:
+    until_s = time.monotonic() + _STOP_S
+    for process in processes:
+        while _state(process) not in _STOPPED and time.monotonic() < until_s:
+            time.sleep(_STOP_S / 1000)
+
+
+def _state(process: int) -> str:
+    try:
+        text = Path("/proc", str(process), "stat").read_text(errors="replace")
+    except OSError:
+        return "X"
+    # The name in parentheses may contain spaces and parentheses: split after the last.
+    return text.rpartition(")")[2].split()[0]
 
 
 def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:

@@ -33,7 +33,7 @@ def _without_delay(directory: Path, project: Project, commit: str) -> None:
         urls = [f"file://{_link(project, number)}" for number in range(count)]
         person = _person(directory / f"file-{count}", urls, commit)
         commands = ((COMMAND, "update"), _bare(person, urls))
-        # The first update reads the files of the index, and fills its cache.
+        # The first one writes what was never there, such as held names.
         runs = range(RUNS + 1)
         found = [[cost(argv, _environment(person))[0] for argv in commands] for _ in runs]
         ours_s[count], bare_s = map(statistics.median, zip(*found[1:], strict=True))

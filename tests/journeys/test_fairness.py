@@ -18,7 +18,7 @@ from fixtures import COMMAND, Person, Watch, names, need
 from projects import create, git
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git import UnreachableError, command
+from pypi_insiders.git import UnreachableError, command, running
 from pypi_insiders.util import time_limit
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process_group import family
@@ -93,7 +93,7 @@ def test_a_host_that_sends_nothing_is_given_up(
     tmp_path: Path, silent: int, relay: Path, scheme: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Long before a fetch may not take longer, whatever the transport."""
-    monkeypatch.setattr(command, "STALL_TIMEOUT_S", 2)
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 2)
     monkeypatch.setattr(command, "FETCH_TIMEOUT_S", 60)
     for name, value in (("GIT_SSH", relay), ("RELAY", "silent"), ("RELAY_DIRECTORY", tmp_path)):
         monkeypatch.setenv(name, str(value))
@@ -111,7 +111,7 @@ def test_a_host_that_is_slow_is_not(
     for number in range(900):
         (project.tree / f"{number}-{os.urandom(16).hex()}").touch()
     project.push("v1.0")
-    monkeypatch.setattr(command, "STALL_TIMEOUT_S", 1)
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 1)
     for name, value in (("GIT_SSH", relay), ("RELAY", "slow"), ("RELAY_DIRECTORY", tmp_path)):
         monkeypatch.setenv(name, str(value))
     remotes.fetch(f"ssh://slow{project.remote}", tmp_path / "mirror.git")

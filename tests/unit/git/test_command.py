@@ -1,71 +1,45 @@
-"""command: what git may print."""
+"""command: which git is started."""
 
-import contextlib
-import subprocess
-import threading
+import os
 from pathlib import Path
 
 import pytest
-from projects import git
 
 from pypi_insiders.git import command
-from pypi_insiders.git.command import GitSettings
 from pypi_insiders.util.errors import InsidersError
 
-_MIB = 1024 * 1024
+
+def program(path: Path, text: str) -> Path:
+    """Make a program that prints a text."""
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(f"#!/bin/sh\necho {text}\n")
+    path.chmod(0o755)
+    return path
 
 
-def test_git_prints_no_more_than_can_be_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is ended while it prints, with what it has started."""
-    monkeypatch.setattr(command, "_OUTPUT_LIMIT_BYTES", _MIB)
-    word = "printed without end"
-    settings = GitSettings(options=(f"alias.flood=!exec yes '{word}'",))
-    with pytest.raises(InsidersError) as caught:
-        command.attempt("flood", settings=settings, timeout_s=100)
-    assert caught.value.message == "git printed more than 1 MiB"
-    line, ended = f"yes\0{word}\0".encode(), threading.Event()
-    # What is killed is gone a moment later.
-    assert any(line not in _running() or ended.wait(0.05) for _ in range(600))
-
-
-def test_errors_are_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A host writes them: as empty lines they would take many times the memory."""
-    monkeypatch.setattr(command, "_ERRORS_LIMIT_BYTES", _MIB)
-    settings = GitSettings(options=("alias.flood=!exec yes '' >&2",))
-    with pytest.raises(InsidersError, match=r"^git printed more than 1 MiB of errors$"):
-        command.attempt("flood", settings=settings, timeout_s=100)
-
-
-def test_no_git_runs_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A thread may start it just then; the update would wait for its host."""
-    monkeypatch.setattr(command, "_has_ended", threading.Event())
-    command.end()
-    settings = GitSettings(options=("alias.wait=!exec tail -f /dev/null",))
-    with pytest.raises(InsidersError, match=r"^git wait was killed by signal 9$"):
-        command.attempt("wait", settings=settings, timeout_s=100)
-
-
-def _running() -> list[bytes]:
-    """Read the command lines of all processes."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/cmdline"):
-        with contextlib.suppress(OSError):
-            found.append(path.read_bytes())
-    return found
-
-
-@pytest.mark.parametrize(("size_bytes", "is_refused"), [(_MIB, False), (_MIB + 1, True)])
-def test_what_git_prints_at_once_is_counted_too(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size_bytes: int, is_refused: bool
+def test_the_first_git_in_the_path_is_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may have ended before anybody looks."""
-    monkeypatch.setattr(command, "_OUTPUT_LIMIT_BYTES", _MIB)
-    subprocess.run(["git", "init", "--quiet", "--bare", tmp_path / "git"], check=True)
-    (tmp_path / "large").write_bytes(b"x" * size_bytes)
-    blob = git(tmp_path / "git", "hash-object", "-w", str(tmp_path / "large"))
-    if is_refused:
-        with pytest.raises(InsidersError):
-            command.in_mirror(tmp_path / "git", "cat-file", "blob", blob)
-    else:
-        printed = command.in_mirror(tmp_path / "git", "cat-file", "blob", blob)
-        assert len(printed) == size_bytes
+    """Of the path as it is then."""
+    places = [program(tmp_path / name / "git", name).parent for name in ("one", "two")]
+    for first, second in (places, reversed(places)):
+        monkeypatch.setenv("PATH", f"{tmp_path / 'none'}:{first}:{second}:{os.environ['PATH']}")
+        assert command.git("version") == f"{first.name}\n"
+
+
+def test_a_git_of_the_working_directory_is_not_started(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Git works in another one, in which a relative path leads elsewhere."""
+    program(tmp_path / "mine/git", "mine")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PATH", f"mine:{os.environ['PATH']}")
+    assert command.git("version").startswith("git version ")
+
+
+def test_a_missing_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With what to do."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(InsidersError) as caught:
+        command.git("version")
+    assert (caught.value.message, caught.value.hint) == ("git was not found", "install git")

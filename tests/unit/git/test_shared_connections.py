@@ -18,7 +18,7 @@ from projects import Project, create
 from sshhost import SshHost
 
 from pypi_insiders import git as remotes
-from pypi_insiders.git import SharedConnections, command, shared_connections
+from pypi_insiders.git import SharedConnections, running, shared_connections
 from pypi_insiders.util.errors import InsidersError
 
 pytestmark = [pytest.mark.usefixtures("gitconfig"), pytest.mark.journey]
@@ -269,7 +269,7 @@ def test_an_interrupted_update_waits_for_no_connection_that_begins(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     """It may be up to its time limit, which systemd or a container would not await."""
-    monkeypatch.setattr(command, "_has_ended", threading.Event())
+    monkeypatch.setattr(running, "_has_ended", threading.Event())
     start()
     url = url_of(project)
     os.mkfifo(begun := tmp_path / "begun")
@@ -278,7 +278,7 @@ def test_an_interrupted_update_waits_for_no_connection_that_begins(
     with ThreadPoolExecutor(2) as pool:
         listed = pool.submit(tags, shared, url)
         begun.read_bytes()
-        command.end()
+        running.end()
         pool.submit(shared.close).result(shared_connections._START_S / 2)
         with pytest.raises(InsidersError, match="killed by signal 9"):
             listed.result(shared_connections._START_S / 2)

@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 
 import pytest
 from auditing import audited
+from examining import keeping_up
 from wheels import sdist, wheel
 
 from pypi_insiders.index import store, yanks
@@ -42,9 +43,12 @@ def touched(directory: Path) -> Iterator[list[str]]:
 
 @contextmanager
 def telling(name: str) -> Iterator["SimpleQueue[str]"]:
-    """Hand on what a logger tells, as it tells it."""
+    """Hand on what a logger tells, as it tells it, in threads that are started from now on."""
     told: SimpleQueue[str] = SimpleQueue()
     handler = logging.Handler()
+    # Of other tests, which keep up for ever.
+    others = {thread.ident for thread in threading.enumerate()} - {threading.get_ident()}
+    handler.addFilter(lambda record: record.thread not in others)
     handler.emit = lambda record: told.put(record.getMessage())  # type: ignore[method-assign]
     logger = logging.getLogger(name)
     logger.addHandler(handler)
@@ -55,30 +59,6 @@ def telling(name: str) -> Iterator["SimpleQueue[str]"]:
     finally:
         logger.setLevel(level)
         logger.removeHandler(handler)
-
-
-@contextmanager
-def keeping_up(catalog: Catalog) -> Iterator[None]:
-    """Examine new files in a thread, as the server does, until the block ends."""
-    has_ended = threading.Event()
-
-    def learn(_projects: Iterable[str]) -> None:
-        if has_ended.is_set():
-            raise SystemExit
-
-    def run() -> None:
-        with suppress(SystemExit):
-            catalog.keep_up(learn)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield
-    finally:
-        has_ended.set()
-        while thread.is_alive():
-            catalog._scan.news.set()
-            thread.join(timeout=0.1)
 
 
 TICK_NS = 30_000_000

@@ -2,11 +2,16 @@
 
 import os
 import threading
+import time
 from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
 import pytest
+from examining import keeping_up
 from wheels import sdist
 
+from pypi_insiders.index import directory_scan, listing
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.directory_scan import DirectoryScan
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache
@@ -107,3 +112,56 @@ def test_a_hash_outlives_its_file_where_it_is_guarded(
     scan.refresh()
     scan.forget_gone()
     assert (cache.entry(path.name) is not None) == is_guarded
+
+
+@pytest.fixture
+def one_tick(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the clock of the file system stand still: no time tells of a second change."""
+    now_ns, stat = time.time_ns(), os.stat
+
+    def stat_of_one_tick(path: Path, **options: bool) -> os.stat_result:
+        found = stat(path, **options)
+        if os.fspath(path) != str(directory):
+            return found
+        return os.stat_result(tuple(found), {"st_ctime_ns": now_ns})
+
+    monkeypatch.setattr(os, "stat", stat_of_one_tick)
+    monkeypatch.setattr(time, "time_ns", lambda: now_ns + 5_000_000)
+
+
+@pytest.mark.usefixtures("one_tick")
+def test_who_is_patient_does_not_list_again_what_was_listed_just_now(
+    directory: Path, cache: MetadataCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of many files that takes as long as the request that has listed them; a request does."""
+    listed, compare = [], listing.compare
+
+    def counted(*given: Any) -> listing.Changes:
+        listed.append(given)
+        return compare(*given)
+
+    monkeypatch.setattr(listing, "compare", counted)
+    scan = DirectoryScan(directory, cache, FileScanner(directory, cache, dict), None, None)
+    old(sdist(directory, "my-dist", "1.0"))
+    assert list(scan.refresh().groups) == ["my-dist"]
+    old(sdist(directory, "other", "1.0"))
+    assert list(scan.refresh(is_patient=True).groups) == ["my-dist"]
+    assert len(listed) == 1
+    assert sorted(scan.refresh().groups) == ["my-dist", "other"]
+
+
+@pytest.mark.usefixtures("one_tick")
+def test_what_comes_just_after_a_listing_is_examined_before_anybody_asks(
+    tmp_path: Path, directory: Path, cache: MetadataCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though no time tells of it: the directory is listed again a while later."""
+    monkeypatch.setattr(directory_scan, "_LIST_AGAIN_AFTER_S", 0.01)
+    examined = SimpleQueue[str]()
+    monkeypatch.setattr(cache, "put", lambda entry, _metadata: examined.put(entry.name))
+    files = [old(sdist(tmp_path, f"p{number}", "1.0")) for number in range(2)]
+    files[0].rename(directory / files[0].name)
+    catalog = Catalog(directory, cache)
+    with keeping_up(catalog):
+        assert examined.get(timeout=60) == files[0].name
+        files[1].rename(directory / files[1].name)
+        assert examined.get(timeout=60) == files[1].name

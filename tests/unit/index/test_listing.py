@@ -49,6 +49,7 @@ def test_a_listing_within_the_tick_of_a_change_does_not_hold(tmp_path: Path) -> 
     while time.time_ns() - tmp_path.stat().st_ctime_ns < 30_000_000:
         pass
     later = listing.compare(tmp_path, {})
-    assert at_once.stamp is None
-    assert later.stamp == listing.stamp(str(tmp_path))
+    assert not at_once.is_final
+    assert later.is_final
+    assert at_once.stamp == later.stamp == listing.stamp(str(tmp_path))
     assert at_once.new == later.new == {"a": (tmp_path / "a").stat().st_ino}
