@@ -19,6 +19,7 @@ from auditing import audited
 from examining import keeping_up
 from wheels import sdist, wheel
 
+from pypi_insiders.index import keeping_up as keeping_up_module
 from pypi_insiders.index import store, yanks
 from pypi_insiders.index.catalog import Catalog, make_directory_if_new
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache, Origin
@@ -499,9 +500,10 @@ def test_a_directory_that_cannot_be_read_does_not_seem_empty(
 
 
 def test_what_is_out_of_reach_is_not_forgotten(
-    directory: Path, record: MetadataCache, catalog: Catalog
+    directory: Path, record: MetadataCache, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record keeps it until the directory can be read and does not have it."""
+    monkeypatch.setattr(keeping_up_module, "LOOK_AGAIN_AFTER_S", 0.01)
     file = wheel(directory, "my-dist", "1.0")
     age(file)
     assert names(catalog, "my-dist") == [file.name]
