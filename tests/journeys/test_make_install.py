@@ -97,7 +97,8 @@ def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Pat
         "ExecStart=sh -c '\\",
     ]
     assert [line for line in lines if line.startswith("Environment=")] == [
-        "Environment=PYTHONFAULTHANDLER=1"
+        "Environment=PYTHONFAULTHANDLER=1",
+        "Environment=MALLOC_ARENA_MAX=1",
     ]
     assert [line for line in lines if "@environment" in line] == []
 

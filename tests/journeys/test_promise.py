@@ -342,8 +342,8 @@ def test_a_client_waits_while_a_release_is_built(
         "    threading.Event().wait(0.05)\n"
     )
     project.push("v1.0")
-    tmp_path.chmod(0o777)
     with make_machine() as machine:
+        tmp_path.chmod(0o777)
         port = free_port()
         machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
         machine.write_text(

@@ -61,16 +61,17 @@ def test_an_update_that_is_stopped_ends_its_connections(
     """While the host answers nothing."""
     waiting, session = tmp_path / "waiting", tmp_path / "session"
     os.mkfifo(waiting)
-    session.write_text(f"#!/bin/sh\necho waits >{waiting}\nread answer <{waiting}.never\n")
+    session.write_text(f"#!/bin/sh\necho waits >{waiting}\nexec cat >/dev/null\n")
     session.chmod(0o755)
-    os.mkfifo(f"{waiting}.never")
     host = SshHost(tmp_path / "ssh", server=f"ForceCommand {session}\n")
     furnish(person, ["ssh://forge.test/probe.git"] * MANY, "0" * 40)
     environment = {**person.environment, "PATH": host.path, "XDG_RUNTIME_DIR": str(runtime)}
     with subprocess.Popen((COMMAND, "update"), env=environment, stderr=subprocess.PIPE) as update:
-        assert waiting.open().readline() == "waits\n"
-        assert list((runtime / "pypi-insiders").glob("ssh-*/*")) != []
-        update.send_signal(signal.SIGTERM)
-        update.communicate()
+        # Open until the end, or a later session would wait for ever.
+        with waiting.open() as told:
+            assert told.readline() == "waits\n"
+            assert list((runtime / "pypi-insiders").glob("ssh-*/*")) != []
+            update.send_signal(signal.SIGTERM)
+            update.communicate()
     assert update.returncode == 143
     assert list((runtime / "pypi-insiders").iterdir()) == []
