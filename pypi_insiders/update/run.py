@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from enum import Enum, auto
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 
 from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
@@ -28,6 +28,7 @@ _log = logging.getLogger(__name__)
 
 # A check is one connection to a host; a fetch uses disk and processor too.
 _FETCHES_AT_ONCE = 8
+_TURN_S = 0.5
 
 
 def update(
@@ -188,7 +189,7 @@ class UpdateRun:
         unchecked, delayed = len(self._updates), list[RepositoryUpdate]()
         is_saved = False
         while pending:
-            future = done.get()
+            future = _next(done)
             stage, item = pending.pop(future)
             is_more = future.result()
             if stage is _Stage.CHECK:
@@ -215,6 +216,15 @@ class UpdateRun:
     def _save_checks(self) -> None:
         checks = {item.name: item.tracked.check for item in self._updates}
         state.save_checks(self._context.paths.state, {**self._context.checks, **checks})
+
+
+def _next(done: SimpleQueue[Future[bool]]) -> Future[bool]:
+    """Wait for the next one that is done."""
+    while True:
+        # In turns: Python lets signals wait for the main thread, and one that the kernel hands to
+        # another thread does not end a wait of this one.
+        with contextlib.suppress(Empty):
+            return done.get(timeout=_TURN_S)
 
 
 def _do(stage: _Stage, item: RepositoryUpdate) -> bool:

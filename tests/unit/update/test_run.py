@@ -66,12 +66,14 @@ def test_an_update_that_is_stopped_ends_its_connections(
     host = SshHost(tmp_path / "ssh", server=f"ForceCommand {session}\n")
     furnish(person, ["ssh://forge.test/probe.git"] * MANY, "0" * 40)
     environment = {**person.environment, "PATH": host.path, "XDG_RUNTIME_DIR": str(runtime)}
-    with subprocess.Popen((COMMAND, "update"), env=environment, stderr=subprocess.PIPE) as update:
-        # Open until the end, or a later session would wait for ever.
-        with waiting.open() as told:
-            assert told.readline() == "waits\n"
-            assert list((runtime / "pypi-insiders").glob("ssh-*/*")) != []
-            update.send_signal(signal.SIGTERM)
-            update.communicate()
+    # Open until the end, or a later session would wait for ever.
+    with (
+        subprocess.Popen((COMMAND, "update"), env=environment, stderr=subprocess.PIPE) as update,
+        waiting.open() as told,
+    ):
+        assert told.readline() == "waits\n"
+        assert list((runtime / "pypi-insiders").glob("ssh-*/*")) != []
+        update.send_signal(signal.SIGTERM)
+        update.communicate(timeout=50)
     assert update.returncode == 143
     assert list((runtime / "pypi-insiders").iterdir()) == []
