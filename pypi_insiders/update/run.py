@@ -221,8 +221,8 @@ class UpdateRun:
 def _next(done: SimpleQueue[Future[bool]]) -> Future[bool]:
     """Wait for the next one that is done."""
     while True:
-        # In turns: Python lets signals wait for the main thread, and one that the kernel hands to
-        # another thread does not end a wait of this one.
+        # In turns: Python lets signals wait for this thread, and one that comes just before it
+        # sleeps, or in another thread, does not wake it. A build may take hours.
         with contextlib.suppress(Empty):
             return done.get(timeout=_TURN_S)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
+from fixtures import free_port
 from projects import create
 from sshhost import SshHost
 
@@ -36,3 +37,13 @@ def test_many_repositories_of_a_host_are_read_over_two_connections(
         host.forget()
         assert access_check.ask(watched, None, timeout_s=50) == expected
         assert len(host.connections) == MANY
+
+
+def test_a_host_that_does_not_answer_is_not_asked_for_each_of_its_repositories() -> None:
+    """Each would wait for its timeout."""
+    url = f"https://127.0.0.1:{free_port()}/me/probe.git"
+    watched = [Repository(f"me/probe-{number}", "probe", url) for number in range(40)]
+    replies = access_check.ask(watched, None).values()
+    assert all(reply.is_away for reply in replies)
+    in_vain = sum("was not asked" in (reply.error or "") for reply in replies)
+    assert 40 - 2 * 16 < in_vain <= 40 - 16

@@ -3,9 +3,14 @@
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
+from queue import SimpleQueue
 from tempfile import TemporaryDirectory
+from types import FrameType
+from typing import NoReturn
 
 import pytest
 from fixtures import COMMAND, Person, free_port
@@ -14,6 +19,7 @@ from projects import create
 from sshhost import SshHost
 
 from pypi_insiders.git import shared_connections
+from pypi_insiders.update import run
 
 pytestmark = pytest.mark.journey
 
@@ -53,6 +59,43 @@ def test_a_host_that_does_not_answer_is_not_asked_for_each_of_its_repositories(
     assert done.stdout.endswith(", me/p-19 and 20 more\n")
     in_vain = done.stderr.count("was not asked, as it has not answered for 16 other repositories")
     assert 40 - 2 * 16 < in_vain <= 40 - 16
+
+
+class _SignalError(Exception):
+    pass
+
+
+def test_a_signal_in_another_thread_ends_the_wait_for_the_next_check() -> None:
+    """As one that comes just before the main thread sleeps, it does not wake it."""
+    begins, has_ended = threading.Event(), threading.Event()
+
+    class Done(SimpleQueue[Future[bool]]):
+        def get(self, block: bool = True, timeout: float | None = None) -> Future[bool]:
+            begins.set()
+            return super().get(block, timeout)
+
+    done = Done()
+
+    def end(_number: int, _frame: FrameType | None) -> NoReturn:
+        raise _SignalError
+
+    def send() -> bool:
+        assert begins.wait(timeout=30)
+        signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
+        is_in_time = has_ended.wait(timeout=30)
+        done.put(Future())
+        return is_in_time
+
+    before = signal.signal(signal.SIGUSR1, end)
+    try:
+        with ThreadPoolExecutor(1) as pool:
+            sent = pool.submit(send)
+            with pytest.raises(_SignalError):
+                run._next(done)
+            has_ended.set()
+            assert sent.result()
+    finally:
+        signal.signal(signal.SIGUSR1, before)
 
 
 def test_an_update_that_is_stopped_ends_its_connections(
