@@ -80,9 +80,10 @@ class ObjectStore:
         Raises:
             InsidersError: one cannot be deleted.
         """
-        with self._says(), contextlib.suppress(FileNotFoundError, exceptions.NotFoundError):
+        with self._says():
             for key in keys:
-                obstore.delete(self._objects, key)
+                with contextlib.suppress(FileNotFoundError, exceptions.NotFoundError):
+                    obstore.delete(self._objects, key)
 
     @contextlib.contextmanager
     def _says(self) -> Iterator[None]:

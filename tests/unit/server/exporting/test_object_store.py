@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from obstore import exceptions
+from obstore import exceptions, store
 
 from pypi_insiders.server.exporting import object_store
 from pypi_insiders.server.exporting.object_store import ObjectStore
@@ -90,3 +90,12 @@ def test_a_wrong_setting_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     with pytest.raises(InsidersError) as error:
         ObjectStore("s3://b/x")
     assert "secret" not in f"{error.value.message} {error.value.hint}"
+
+
+def test_an_object_that_is_gone_does_not_keep_the_others(tmp_path: Path) -> None:
+    """Another machine may have deleted it, or a killed export; some stores say so."""
+    objects = ObjectStore("s3://b/x", store.LocalStore(tmp_path))
+    for key in ("packages/a", "packages/b"):
+        objects.put(key, b"", {})
+    objects.delete(["packages/gone", "packages/a", "packages/b"])
+    assert objects.list() == {}
