@@ -115,7 +115,8 @@ def test_a_rewritten_branch_is_told_and_no_version_is_given_twice(
 ) -> None:
     project, first = develop(person, tmp_path)
     person.run("update")
-    second = commit(project, "--amend")
+    # Of the same second, it would be the same commit without another message.
+    second = commit(project, "--amend", "--message", "y")
     old, new = f"0.1.0.dev1+g{first:.7}", f"0.1.0.dev2+g{second:.7}"
     assert person.run("update").stderr.endswith(
         f"warning: me/probe: branch main was rewritten: {first:.9}, built as {old}, is not in the "
