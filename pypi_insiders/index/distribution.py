@@ -39,12 +39,13 @@ _NO_ARCHIVE = re.compile(
 # Names and versions in a message are foreign text of any length; it is one line of the journal.
 _LINE_CHARS = 400
 _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
-# Names as build backends write them, a part of what `packaging` accepts.
-_NAME, _NUMBERS = r"[A-Za-z0-9]+(?:[{}][A-Za-z0-9]+)*", r"[0-9]+(?:\.[0-9]+)*"
-_VERSION = rf"{_NUMBERS}(?:(?:a|b|rc)[0-9]+)?(?:\.post[0-9]+)?(?:\.dev[0-9]+)?"
+# Names and normalized versions as build backends write them, a part of what `packaging` accepts.
+_NAME, _NUMBER = r"[A-Za-z0-9]+(?:[{}][A-Za-z0-9]+)*", "(?:0|[1-9][0-9]*)"
+_RELEASE = rf"{_NUMBER}(?:\.{_NUMBER})*"
+_VERSION = rf"{_RELEASE}(?:(?:a|b|rc){_NUMBER})?(?:\.post{_NUMBER})?(?:\.dev{_NUMBER})?"
 _USUAL = re.compile(
-    rf"({_NAME.format('._')})-{_VERSION}(?:-[a-z0-9_]+(?:\.[a-z0-9_]+)*){{3}}\.whl"
-    rf"|({_NAME.format('._-')})-{_VERSION}\.tar\.gz"
+    rf"({_NAME.format('._')})-({_VERSION})(?:-[a-z0-9_]+(?:\.[a-z0-9_]+)*){{3}}\.whl"
+    rf"|({_NAME.format('._-')})-({_VERSION})\.tar\.gz"
 )
 
 
@@ -156,11 +157,32 @@ def project_of(name: str) -> str:
     """Return the normalized project of an sdist or wheel; empty for other files."""
     # For a directory of many files: `packaging` takes thirty times as long.
     if match := _USUAL.fullmatch(name):
-        return (match[1] or match[2]).lower().replace("_", "-").replace(".", "-")
+        return _normalized(match[1] or match[3])
     try:
         return release_of(name)[0]
     except DistributionError:
         return ""
+
+
+def is_of(name: str, project: str, version: str) -> bool:
+    """Return whether a file name is that of an sdist or wheel of a release.
+
+    Args:
+        name: a file name.
+        project: normalized.
+        version: normalized.
+    """
+    if match := _USUAL.fullmatch(name):
+        return (project, version) == (_normalized(match[1] or match[3]), match[2] or match[4])
+    try:
+        its, other = release_of(name)
+    except DistributionError:
+        return False
+    return (project, version) == (its, str(other))
+
+
+def _normalized(project: str) -> str:
+    return project.lower().replace("_", "-").replace(".", "-")
 
 
 def projects_of(name: str) -> frozenset[str]:

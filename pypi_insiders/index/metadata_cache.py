@@ -140,7 +140,7 @@ class MetadataCache:
             rows = connection.execute(_ALL, (self._directory,))
             now_us = time.time_ns() // 1000
             # Of many files, an `Entry` of each takes longer to make than to read.
-            return {row[0]: _entry(row, now_us) for row in rows if not unless(row[:8])}
+            return {it[0]: _entry(it, now_us) for it in rows if not unless(it[:8]) and _is_true(it)}
         # Reached after an error of the database only, which `_using` suppresses.
         return {}
 
@@ -149,7 +149,7 @@ class MetadataCache:
         with self._using() as connection:
             rows = connection.execute(_ALL, (self._directory,))
             now_us = time.time_ns() // 1000
-            return {row[0]: convert(_entry(row, now_us)) for row in rows}
+            return {row[0]: convert(_entry(row, now_us)) for row in rows if _is_true(row)}
         return {}
 
     def projects(self) -> set[str]:
@@ -167,7 +167,7 @@ class MetadataCache:
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ? AND {_IS_WHOLE}"  # noqa: S608
         with self._using() as connection:
             row = connection.execute(query, (self._directory, name)).fetchone()
-            return _entry(row, time.time_ns() // 1000) if row else None
+            return _entry(row, time.time_ns() // 1000) if row and _is_true(row) else None
         return None
 
     def metadata(self, entry: Entry) -> bytes | None:
@@ -218,6 +218,12 @@ class MetadataCache:
             except OverflowError:
                 # A time or an inode of the file is beyond 64 bits: it is examined at each start.
                 pass
+
+
+def _is_true(row: Sequence[Any]) -> bool:
+    """Return whether an entry has the release of its file, or is of a rejected file."""
+    name, project, problem, version = row[0], row[4], row[7], row[8]
+    return problem is not None or distribution.is_of(name, project, version)
 
 
 def _entry(row: Sequence[Any], now_us: int) -> Entry:

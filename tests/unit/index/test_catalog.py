@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import shutil
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -407,6 +408,20 @@ def test_a_lost_record_is_made_up_for(tmp_path: Path, directory: Path) -> None:
     )
     assert found.files[1].origin is None
     assert found.files[1].published_us > 1_700_000_000_000_000
+
+
+def test_a_file_of_which_the_record_has_an_invalid_version_is_read_again(
+    tmp_path: Path, directory: Path, record: MetadataCache
+) -> None:
+    """Its project had no page, and `update` ended with a traceback."""
+    wheel(directory, "my-dist", "1.0")
+    assert names(Catalog(directory, record), "my-dist")
+    with sqlite3.connect(tmp_path / "record.sqlite") as connection:
+        connection.execute("UPDATE files SET version = '1..0'")
+    connection.close()
+    found = Catalog(directory, record).project("my-dist")
+    assert found is not None
+    assert found.versions == ("1.0",)
 
 
 def test_for_many_files_what_was_built_is_read_once(tmp_path: Path) -> None:

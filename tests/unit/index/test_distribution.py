@@ -13,6 +13,7 @@ from wheels import metadata, sdist, wheel
 
 from pypi_insiders.index.distribution import (
     DistributionError,
+    is_of,
     kind_of,
     possible_projects,
     project_of,
@@ -30,12 +31,16 @@ from pypi_insiders.index.file_contents import read
         ("my_dist-1.0.tar.gz", ("my-dist", "1.0")),
         ("My.Dist-1.0rc1.zip", ("my-dist", "1.0rc1")),
         ("my-dist-1.0.tar.gz", ("my-dist", "1.0")),
+        ("my_dist-2024.01.05.tar.gz", ("my-dist", "2024.1.5")),
     ],
 )
 def test_a_release_is_read_off_a_file_name(name: str, release: tuple[str, str]) -> None:
     """Normalized, as an index names it."""
     assert release_of(name) == (release[0], Version(release[1]))
     assert project_of(name) == release[0]
+    assert is_of(name, *release)
+    assert not is_of(name, release[0], "1")
+    assert not is_of(name, "my_dist", release[1])
 
 
 @pytest.mark.parametrize(
@@ -51,6 +56,7 @@ def test_other_names_are_no_distributions(name: str) -> None:
     """Whatever it is, the index does not show it."""
     with pytest.raises(DistributionError):
         release_of(name)
+    assert not is_of(name, "my-dist", "1.0")
 
 
 def test_a_wheel_and_an_sdist_tell_their_metadata(tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from fixtures import ROOT
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 
 BROKEN = Entry("README", Identity(1, 2, 3), problem="it is no distribution")
+OTHER = ENTRY._replace(name="other-1.0.tar.gz", project="other")
 
 
 @pytest.fixture
@@ -58,7 +59,8 @@ from entries import ENTRY
 from pypi_insiders.index.metadata_cache import MetadataCache
 record = MetadataCache(Path(sys.argv[1]), Path(sys.argv[2]))
 for number in range(100):
-    record.put(ENTRY._replace(name=f"{sys.argv[3]}-{number}"), b"x" * 1000)
+    project = f"{sys.argv[3]}{number}"
+    record.put(ENTRY._replace(name=f"{project}-1.0.tar.gz", project=project), b"x" * 1000)
 """
     writers = [
         subprocess.Popen(
@@ -107,16 +109,33 @@ def test_an_entry_with_a_value_of_another_kind_counts_as_missing(
     tmp_path: Path, database: Path, column: str, value: object
 ) -> None:
     """Its file is read again; the other entries are whole."""
-    record, other = MetadataCache(database, tmp_path), ENTRY._replace(name="other", project="other")
+    record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"Name: my-dist\n")
-    record.put(other, None)
+    record.put(OTHER, None)
     with sqlite3.connect(database) as connection:
         update = f"UPDATE files SET {column} = ? WHERE name = ?"
         connection.execute(update, (value, ENTRY.name))
     connection.close()
-    assert record.entries() == {"other": other}
+    assert record.entries() == {OTHER.name: OTHER}
     assert record.entry(ENTRY.name) is None
     assert all(isinstance(project, str) for project in record.projects())
+
+
+@pytest.mark.parametrize("value", ["", "one", "1..0", "2.0", "01.0", "1.0\n"])
+def test_an_entry_with_another_version_than_its_file_counts_as_missing(
+    tmp_path: Path, database: Path, value: str
+) -> None:
+    """Each reader passes over it: an invalid one stopped the page of its project, and updates."""
+    record = MetadataCache(database, tmp_path)
+    for entry in (ENTRY, OTHER, BROKEN):
+        record.put(entry, None)
+    with sqlite3.connect(database) as connection:
+        connection.execute("UPDATE files SET version = ? WHERE name = ?", (value, ENTRY.name))
+    connection.close()
+    whole = {OTHER.name: OTHER, BROKEN.name: BROKEN}
+    assert record.entries() == whole
+    assert record.converted(lambda entry: entry) == whole
+    assert record.entry(ENTRY.name) is None
 
 
 def test_metadata_of_another_kind_count_as_missing(tmp_path: Path, database: Path) -> None:
@@ -261,7 +280,7 @@ def test_projects_are_those_of_published_files(tmp_path: Path, database: Path) -
     """Of this directory; a rejected file was never published."""
     record = MetadataCache(database, tmp_path)
     record.put(ENTRY, b"")
-    record.put(ENTRY._replace(name="other", project="other"), b"")
+    record.put(OTHER, b"")
     record.put(ENTRY._replace(name="rejected", project="rejected", sha256=""), None)
     MetadataCache(database, tmp_path / "two").put(ENTRY._replace(project="two"), b"")
     assert record.projects() == {ENTRY.project, "other"}

@@ -158,7 +158,7 @@ def test_a_damaged_entry_is_of_a_missing_file(person: Person) -> None:
     """It may have a name that no file can have."""
     _record(person, STATED)
     for name in ("a\0b-1.0.tar.gz", "/" * 5000):
-        _put(person, Entry(name, Identity(1, 2, 3), "x", "1.0", "0"))
+        _put(person, Entry(name, Identity(1, 2, 3), problem="it is damaged"))
     found = _survey(person, STATED)
     assert (len(found.entries), set(found.unchanged)) == (2, {STATED})
 
