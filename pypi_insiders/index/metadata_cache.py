@@ -4,6 +4,7 @@ import contextlib
 import errno
 import logging
 import os
+import re
 import sqlite3
 import threading
 import time
@@ -41,6 +42,9 @@ _IS_WHOLE = " AND ".join(
     )
     for column in columns.split(", ")
 )
+# A time before the year 1 has no date.
+_IS_WHOLE += " AND published_us >= 0"
+_SHA256, _REPOSITORY = re.compile("[0-9a-f]{64}"), re.compile(r"[A-Za-z0-9_./-]+")
 # Without the index, which leads to each row by itself: most rows are of one directory.
 _ALL = f"SELECT {_COLUMNS} FROM files NOT INDEXED WHERE directory = ? AND {_IS_WHOLE}"  # noqa: S608
 Facts = tuple[str, int, int, int, str, str, str | None, str | None]
@@ -221,9 +225,16 @@ class MetadataCache:
 
 
 def _is_true(row: Sequence[Any]) -> bool:
-    """Return whether an entry has the release of its file, or is of a rejected file."""
-    name, project, problem, version = row[0], row[4], row[7], row[8]
-    return problem is not None or distribution.is_of(name, project, version)
+    """Return whether an entry has what pages are made of, and the release of its file."""
+    name, project, sha256, repository, problem, version, metadata_sha256 = row[0], *row[4:10]
+    if repository is not None and not _REPOSITORY.fullmatch(repository):
+        return False
+    # Of a rejected file there is no page, and the hash may be unknown.
+    return problem is not None or (
+        _SHA256.fullmatch(sha256) is not None
+        and (metadata_sha256 is None or _SHA256.fullmatch(metadata_sha256) is not None)
+        and distribution.is_of(name, project, version)
+    )
 
 
 def _entry(row: Sequence[Any], now_us: int) -> Entry:

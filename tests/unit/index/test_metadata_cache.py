@@ -121,16 +121,24 @@ def test_an_entry_with_a_value_of_another_kind_counts_as_missing(
     assert all(isinstance(project, str) for project in record.projects())
 
 
-@pytest.mark.parametrize("value", ["", "one", "1..0", "2.0", "01.0", "1.0\n"])
-def test_an_entry_with_another_version_than_its_file_counts_as_missing(
-    tmp_path: Path, database: Path, value: str
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        *(("version", it) for it in ("", "one", "1..0", "2.0", "01.0", "1.0\n")),
+        ("project", "my_dist"), ("sha256", ""), ("sha256", "AB" * 32), ("sha256", "ab" * 33),
+        ("metadata_sha256", "no hash"), ("published_us", -(2**62)), ("repository", "ns/a\0b"),
+    ],
+)  # fmt: skip
+def test_an_entry_of_which_no_true_page_is_made_counts_as_missing(
+    tmp_path: Path, database: Path, column: str, value: object
 ) -> None:
-    """Each reader passes over it: an invalid one stopped the page of its project, and updates."""
+    """Each reader passes over it: with an invalid version its project had no page."""
     record = MetadataCache(database, tmp_path)
     for entry in (ENTRY, OTHER, BROKEN):
         record.put(entry, None)
     with sqlite3.connect(database) as connection:
-        connection.execute("UPDATE files SET version = ? WHERE name = ?", (value, ENTRY.name))
+        update = f"UPDATE files SET {column} = ? WHERE name = ?"
+        connection.execute(update, (value, ENTRY.name))
     connection.close()
     whole = {OTHER.name: OTHER, BROKEN.name: BROKEN}
     assert record.entries() == whole

@@ -14,9 +14,6 @@ from pypi_insiders.index.metadata_cache import Entry
     [
         ENTRY,
         ENTRY._replace(origin=None, metadata_sha256=None, requires_python=None),
-        # As a damaged database may have it.
-        ENTRY._replace(sha256="AB" * 32, metadata_sha256="no hash"),
-        ENTRY._replace(sha256="ab cd", metadata_sha256=""),
     ],
 )
 def test_what_is_packed_comes_back_the_same(entry: Entry) -> None:

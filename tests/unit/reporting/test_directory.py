@@ -1,6 +1,7 @@
 """reporting.directory: which files of the index are as recorded, without reading them."""
 
 import contextlib
+import hashlib
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -16,13 +17,17 @@ STATED, UPLOADED, BUILT = (f"{name}-1.0.tar.gz" for name in ("stated", "uploaded
 ORIGIN = Origin("Me/Probe", "v1.0", "0" * 40)
 
 
+def _sha256(name: str) -> str:
+    return hashlib.sha256(name.encode()).hexdigest()
+
+
 def _record(person: Person, name: str, origin: Origin | None = None) -> Path:
     """Write a file and its entry."""
     path = person.paths.distributions / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(b"content")
     identity, project = Identity.of(path.stat()), name.partition("-")[0]
-    _put(person, Entry(name, identity, project, "1.0", f"sha of {name}", origin=origin))
+    _put(person, Entry(name, identity, project, "1.0", _sha256(name), origin=origin))
     return path
 
 
@@ -34,7 +39,7 @@ def _put(person: Person, entry: Entry) -> None:
 
 def _survey(person: Person, *stated: str) -> Survey:
     names = list_names(person.paths.distributions)
-    return survey(person.paths, names, {name: f"sha of {name}" for name in stated}, {"me/probe"})
+    return survey(person.paths, names, {name: _sha256(name) for name in stated}, {"me/probe"})
 
 
 def test_what_is_as_recorded_needs_no_entry(person: Person) -> None:
@@ -42,7 +47,7 @@ def test_what_is_as_recorded_needs_no_entry(person: Person) -> None:
     for name, origin in {STATED: ORIGIN, UPLOADED: None, BUILT: ORIGIN}.items():
         _record(person, name, origin)
     found = _survey(person, STATED)
-    assert found.unchanged == {name: f"sha of {name}" for name in (STATED, BUILT)}
+    assert found.unchanged == {name: _sha256(name) for name in (STATED, BUILT)}
     assert found.entries.keys() == {BUILT}
     assert found.published == {"stated", "uploaded", "built"}
     assert found.files.projects == {name: (f"{name}-1.0.tar.gz",) for name in found.published}
@@ -59,7 +64,7 @@ def test_the_recorded_hash_counts_not_that_of_the_state(person: Person) -> None:
     """The two are compared."""
     _record(person, STATED)
     found = survey(person.paths, [STATED], {STATED: "another"}, ())
-    assert found.unchanged == {STATED: f"sha of {STATED}"}
+    assert found.unchanged == {STATED: _sha256(STATED)}
 
 
 def _rewrite(path: Path) -> None:
@@ -123,7 +128,7 @@ def test_a_link_is_no_file(person: Person) -> None:
     link = person.paths.distributions / UPLOADED
     link.parent.mkdir(parents=True)
     link.symlink_to("other")
-    _put(person, Entry(UPLOADED, Identity.of(link.lstat()), "uploaded", "1.0", "0"))
+    _put(person, Entry(UPLOADED, Identity.of(link.lstat()), "uploaded", "1.0", "0" * 64))
     assert set(_survey(person).entries) == {UPLOADED}
 
 

@@ -69,10 +69,17 @@ def test_a_lost_state_is_restored_from_the_records(person: Person) -> None:
     paths.distributions.mkdir(parents=True)
     (paths.distributions / name).write_bytes(b"content")
     identity = Identity.of((paths.distributions / name).stat())
-    entry = Entry(name, identity, "probe", "1.0", "0", origin=Origin("Me/Probe", "v1.0", "1"))
+    entry = Entry(
+        name,
+        identity,
+        "probe",
+        "1.0",
+        sha256(paths.distributions / name),
+        origin=Origin("Me/Probe", "v1.0", "1"),
+    )
     with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
         record.put(entry, None)
-    build = Build("v1.0", "1", "1.0", 1, {name: "0"})
+    build = Build("v1.0", "1", "1.0", 1, {name: sha256(paths.distributions / name)})
     state.save(paths.state, "me/other", RepositoryState("probe", [build]))
     state.save(paths.state, "me/probe", RepositoryState(lower=["v0.1"]))
     registry.save(paths.repositories, [Repository("me/probe")])
