@@ -77,7 +77,9 @@ class Exported:
     def _pages(self) -> Iterator[tuple[str, bytes]]:
         for project in self.projects:
             yield from pages_of(project)
-        yield from list_pages(project.name for project in self.projects)
+        # Also the projects whose pages stay: each has a page with files. Source: PEP 503.
+        names = {project.name for project in self.projects} | self.untouched.projects
+        yield from list_pages(sorted(names))
         for missing in self.stopped:
             yield from stop_pages(missing)
         yield from feed_pages(self.projects, named(self.projects, self.recent), self.builds)

@@ -210,15 +210,16 @@ def test_an_export_that_was_killed_is_not_taken_for_others(
     assert (caplog.text, record.read_bytes()) == ("", after)
 
 
-def test_after_the_only_file_is_damaged_its_page_stays(
+def test_after_the_only_file_is_damaged_its_page_stays_and_is_listed(
     objects: Bucket, person: Person, dists: Path
 ) -> None:
     """In place, so that the damage is seen only when the file is read again."""
     export_to(objects, person.paths)
-    before = objects.get("simple/two-three/index.json")
+    pages = ("simple/two-three/index.json", "simple/index.json", "simple/index.html")
+    before = [objects.get(page) for page in pages]
     next(dists.glob("two*")).write_bytes(b"damaged")
     assert steps(objects, person)[0].removed == 0
-    assert objects.get("simple/two-three/index.json") == before
+    assert [objects.get(page) for page in pages] == before
 
 
 def test_a_damaged_file_of_the_index_is_not_spread(

@@ -239,14 +239,15 @@ def test_another_configuration_of_nginx_is_written_at_once(
     assert quick == []
 
 
-def test_after_the_only_file_is_damaged_its_page_stays(
+def test_after_the_only_file_is_damaged_its_page_stays_and_is_listed(
     person: Person, dists: Path, target: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """In place, so that the damage is seen only when the file is read again."""
-    before = (target / "simple/two-three/index.json").read_bytes()
+    pages = ("simple/two-three/index.json", "simple/index.json", "simple/index.html")
+    before = [(target / page).read_bytes() for page in pages]
     next(dists.glob("two*")).write_bytes(b"damaged")
     export(person.paths, target, None)
-    assert (target / "simple/two-three/index.json").read_bytes() == before
+    assert [(target / page).read_bytes() for page in pages] == before
     assert "its exported files stay" in caplog.text
 
 
