@@ -1,15 +1,16 @@
 """`pypi-insiders doctor`."""
 
 import gc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
+from itertools import chain
 
 import click
 
 from pypi_insiders.cli.common import CommonCommand, is_quiet
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.doctor import Finding, Verdict, examine
+from pypi_insiders.doctor import Finding, Verdict, examine, grouped
 from pypi_insiders.reporting import json_output
 from pypi_insiders.repositories import access_check, registry, token_commands
 
@@ -38,21 +39,23 @@ def doctor(ctx: click.Context, as_json: bool, verify: bool, access: bool) -> Non
     findings: list[Finding] = []
     if as_json:
         # Whole, as half of an array is no JSON.
-        findings.extend(found)
+        findings.extend(chain.from_iterable(found))
         click.echo(json_output.document({"findings": list(map(_members, findings))}))
     else:
-        # Line by line: some checks take seconds.
-        kept = _kept(found, findings)
-        shown = (item for item in kept if item.verdict in _GRAVE) if is_quiet() else kept
-        echo_verdicts((item.verdict, item.line, item.hint) for item in shown)
+        # Check by check: some take seconds.
+        shown = chain.from_iterable(map(grouped, _kept(found, findings)))
+        grave = (item for item in shown if item.verdict in _GRAVE) if is_quiet() else shown
+        echo_verdicts((item.verdict, item.line, item.hint) for item in grave)
     # Unlike `status` it has no 3: a stopped service is a warning among many here.
     ctx.exit(1 if any(item.verdict == Verdict.PROBLEM for item in findings) else 0)
 
 
-def _kept(found: Iterator[Finding], findings: list[Finding]) -> Iterator[Finding]:
-    for item in found:
-        findings.append(item)
-        yield item
+def _kept(
+    found: Iterator[Sequence[Finding]], findings: list[Finding]
+) -> Iterator[Sequence[Finding]]:
+    for items in found:
+        findings.extend(items)
+        yield items
 
 
 def _print_access() -> None:

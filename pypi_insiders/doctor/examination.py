@@ -2,7 +2,7 @@
 
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
@@ -43,8 +43,8 @@ from pypi_insiders.util.process_group import ProcessGroup
 _T = TypeVar("_T")
 
 
-def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Finding]:
-    """Run all checks at the same time, and return their findings in order.
+def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Sequence[Finding]]:
+    """Run all checks at the same time, and yield the findings of each in order.
 
     Args:
         paths: where everything is.
@@ -58,7 +58,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
         # The hosts answer meanwhile.
         accessible = _begin(partial(_all, partial(_access, paths)))
         yield from _examine(paths, now, verified, processes)
-        yield from accessible.result()
+        yield accessible.result()
     # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
     except BaseException:
         processes.end()
@@ -68,14 +68,16 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Fi
 
 def _examine(
     paths: Paths, now: datetime, verified: Iterable[Finding], processes: ProcessGroup
-) -> Iterator[Finding]:
+) -> Iterator[Sequence[Finding]]:
     seen = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(seen)
     # With a broken config.toml the other checks still help, with the defaults for what it lacks.
     settings = seen.settings if isinstance(seen.settings, Settings) else Settings()
-    yield from _file(paths.settings, CONFIG, judged)
-    yield from _file(paths.repositories, REPOSITORIES, judged)
-    yield from former_keys(paths.repositories)
+    yield [
+        *_file(paths.settings, CONFIG, judged),
+        *_file(paths.repositories, REPOSITORIES, judged),
+        *former_keys(paths.repositories),
+    ]
     both = seen.services if isinstance(seen.services, Services) else None
     manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
@@ -97,7 +99,7 @@ def _examine(
     )
     # All at once, and printed in order: fallback and sandbox take seconds each.
     for findings in [_begin(partial(_all, check)) for check in checks]:
-        yield from findings.result()
+        yield findings.result()
 
 
 def _access(paths: Paths) -> Iterable[Finding]:

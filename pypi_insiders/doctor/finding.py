@@ -1,8 +1,10 @@
 """A finding: the result of one check."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
+
+from pypi_insiders.reporting import verdict
 
 
 class Verdict(StrEnum):
@@ -30,6 +32,23 @@ class Finding:
     def line(self) -> str:
         """Return the line that `doctor` prints."""
         return f"{self.check}: {f'{self.repository} ' if self.repository else ''}{self.message}"
+
+
+def grouped(findings: Sequence[Finding]) -> Iterator[Finding]:
+    """Yield findings for a terminal: of six or more that differ only in their subject, one line.
+
+    The subject is the repository or, of a finding about none, what was checked.
+    """
+    return verdict.merged(
+        findings,
+        lambda item: (item.verdict, item.message, item.hint, item.repository and item.check),
+        lambda item: item.repository or item.check,
+        lambda item, names: (
+            replace(item, repository=f"each of {names}")
+            if item.repository
+            else replace(item, check=names)
+        ),
+    )
 
 
 def ok(check: str, message: str, hint: str | None = None) -> Finding:

@@ -2,13 +2,15 @@
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from enum import IntEnum, StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 from pypi_insiders.util.formatting import listed
 from pypi_insiders.util.plain_text import one_line
 from pypi_insiders.util.without_credentials import without_any_credentials
+
+_T = TypeVar("_T")
 
 CONFIG, REPOSITORIES, INDEX, STATE = "config.toml", "repos.toml", "index", "state"
 BUILDS, PASSWORDS = "builds", "passwords"
@@ -58,19 +60,39 @@ class Item(NamedTuple):
 
 def grouped(items: Sequence[Item]) -> Iterator[Item]:
     """Yield items for a terminal: of six or more that differ only in their subject, one line."""
-    same = defaultdict[tuple[str, ...], list[str]](list)
+    return merged(
+        items,
+        lambda item: (item.severity, item.text, item.hint),
+        lambda item: item.subject,
+        lambda item, subjects: item._replace(subject=subjects),
+    )
+
+
+def merged(
+    items: Sequence[_T],
+    common: Callable[[_T], Hashable],
+    subject: Callable[[_T], str],
+    joined: Callable[[_T, str], _T],
+) -> Iterator[_T]:
+    """Yield items, but of six or more that differ only in their subject, one in place of the first.
+
+    Args:
+        items: in their order.
+        common: returns what is the same for such items.
+        subject: returns the subject of an item.
+        joined: returns an item with some subjects, `a, b, c and 3 more`.
+    """
+    same = defaultdict[Hashable, list[str]](list)
     for item in items:
-        same[_common(item)].append(item.subject)
+        same[common(item)].append(subject(item))
+    are_named = set[Hashable]()
     for item in items:
-        subjects = same[_common(item)]
-        if len(subjects) < _GROUPED:
+        key = common(item)
+        if len(same[key]) < _GROUPED:
             yield item
-        elif item.subject == subjects[0]:
-            yield item._replace(subject=listed(subjects, _NAMED))
-
-
-def _common(item: Item) -> tuple[str, ...]:
-    return item.severity, item.text, item.hint or ""
+        elif key not in are_named:
+            are_named.add(key)
+            yield joined(item, listed(same[key], _NAMED))
 
 
 class Judgement(NamedTuple):
