@@ -125,6 +125,9 @@ class _Bucket:
         self._store, self._paths, self._catalog = store, paths, catalog
         self._stored = store.list()
         self._claim()
+        # An export of its own, as one of several to a bucket, is not of this one.
+        others = tuple(key.removesuffix(MARK) for key in self._stored if key.endswith(f"/{MARK}"))
+        self._stored = {key: it for key, it in self._stored.items() if not key.startswith(others)}
         key = hashlib.sha256(store.url.encode()).hexdigest()[:16]
         self._record = paths.cache / "exports" / f"bucket-{key}.json"
         # Key to the ETag and the hash of what was written; without it, ETags are compared as MD5.

@@ -18,6 +18,7 @@ COMPARED_AT_ONCE = 5_000
 """Of fewer files, each export compares all; of more, it compares them once a day."""
 _CONFIGURATION = "nginx.conf"
 _MARK = "# Made by `pypi-insiders export`"
+_SWEPT = ("simple", "packages")
 
 
 def export(
@@ -88,7 +89,8 @@ def _claim(directory: Path, source: Path) -> None:
     """Create the directory, or check that an export has created it.
 
     Raises:
-        InsidersError: it has other files, which an export would remove.
+        InsidersError: it has other files, which an export would remove; or it is where another
+            export removes files.
     """
     here, there = directory.resolve(), source.resolve()
     # An export removes unknown files, and the index would serve the files that it writes.
@@ -97,17 +99,29 @@ def _claim(directory: Path, source: Path) -> None:
             f"cannot export to {directory}: the index stores its distributions in {source}",
             "name another directory",
         )
+    for parent in here.parents:
+        # An export removes there what it has not written.
+        top = here.relative_to(parent).parts[0]
+        if top in _SWEPT and _is_export(parent):
+            raise InsidersError(
+                f"cannot export to {directory}: the export in {parent} removes unknown files "
+                f"from its {top}/",
+                "name another directory",
+            )
     for missing in reversed([path for path in (here, *here.parents) if not path.exists()]):
         tree.make_directory(missing)
     # A killed first export leaves only temporary files.
     found = [path for path in here.iterdir() if not path.name.startswith(tree.TEMPORARY)]
-    # Identified by its configuration: all other files look like any mirror of an index.
-    is_ours = (read_text(here / _CONFIGURATION) or "").startswith(_MARK)
-    if found and not is_ours:
+    if found and not _is_export(here):
         raise InsidersError(
             f"{directory} is not empty, and was not created by `pypi-insiders export`",
             "name a new or an empty directory",
         )
+
+
+def _is_export(directory: Path) -> bool:
+    # By its configuration: all other files look like any mirror of an index.
+    return (read_text(directory / _CONFIGURATION) or "").startswith(_MARK)
 
 
 def _configuration(fallback_url: str | None) -> str:

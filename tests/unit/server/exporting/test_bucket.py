@@ -63,7 +63,7 @@ class Bucket(ObjectStore):
     def read(self) -> None:
         """Whoever reads now finds all that each page names."""
         keys = self.list().keys()
-        for page in (key for key in keys if re.fullmatch(r"simple/.+/index\.json", key)):
+        for page in (key for key in keys if re.fullmatch(r"simple/[^/]+/index\.json", key)):
             for file in json.loads(self.get(page))["files"]:
                 path = file["url"].removeprefix("../../").replace("%2B", "+")
                 assert path in keys
@@ -259,6 +259,19 @@ def test_a_bucket_of_others_is_refused(objects: Bucket, person: Person, dists: P
     with pytest.raises(InsidersError, match="is not empty, and was not created by"):
         export_to(objects, person.paths)
     assert objects.steps == []
+
+
+@pytest.mark.parametrize("place", ["simple/two-three/", "packages/", "other/"])
+def test_an_export_inside_another_one_stays(
+    objects: Bucket, person: Person, dists: Path, place: str
+) -> None:
+    """Several machines may export to one bucket, and a prefix may have any name."""
+    export_to(objects, person.paths)
+    inner = {f"{place}{key}": objects.get(key) for key in objects.list()}
+    for key, content in inner.items():
+        obstore.put(objects.memory, key, content)
+    assert export_to(objects, person.paths).removed == 0
+    assert all(objects.get(key) == content for key, content in inner.items())
 
 
 def test_a_yank_changes_pages_alone(objects: Bucket, person: Person, dists: Path) -> None:

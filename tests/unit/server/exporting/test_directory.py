@@ -1,6 +1,7 @@
 """An export of a large index to a directory: only what has changed is looked at."""
 
 import os
+import re
 import shutil
 from itertools import groupby
 from pathlib import Path
@@ -261,6 +262,27 @@ def test_a_fifo_in_the_target_is_not_waited_for(
     os.mkfifo(target / name)
     with pytest.raises(InsidersError, match=rf"it is a FIFO, not a file \({target / name}\)"):
         export(person.paths, target, None)
+
+
+@pytest.mark.parametrize("place", ["simple", "simple/inner", "packages/far/inner"])
+def test_where_an_export_removes_files_no_other_one_is_made(
+    person: Person, target: Path, place: str
+) -> None:
+    """The next export would remove it, and a web server stops the project of its name."""
+    before = contents(target)
+    expected = re.escape(f"cannot export to {target / place}: the export in {target} removes ")
+    with pytest.raises(InsidersError, match=expected):
+        export(person.paths, target / place, None)
+    assert contents(target) == before
+
+
+def test_beside_the_files_of_an_export_is_room_for_another_one(
+    person: Person, target: Path
+) -> None:
+    export(person.paths, target / "inner/simple", None)
+    before = contents(target)
+    export(person.paths, target, None)
+    assert contents(target) == before
 
 
 def test_without_the_index_nothing_is_created(person: Person, dists: Path, tmp_path: Path) -> None:
