@@ -82,7 +82,7 @@ def _waiting(paths: Paths, project: str, done: set[str], *, is_retry: bool) -> l
             found.append(release)
         # It was killed at its last attempt, and could not record why.
         elif release.error is None:
-            new_releases.save(paths, replace(release, error="interrupted"))
+            new_releases.save(paths, replace(release, error=new_releases.INTERRUPTED))
     return found
 
 

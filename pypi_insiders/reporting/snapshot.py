@@ -171,7 +171,7 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})
     listed = {} if isinstance(watched, InsidersError) else watched
     sandboxing = read(lambda: sandbox_state.load(paths.state), Sandboxing())
-    announced: list[NewRelease] = read(lambda: new_releases.ready(paths), [])
+    announced: list[NewRelease] = read(lambda: new_releases.seen(paths), [])
     folded = {name.casefold() for name in listed}
     states: dict[str, RepositoryState | InsidersError] = {
         # One that was not found may be in a directory that cannot be read.

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.util.files import cannot, remove, write_atomic
+from pypi_insiders.util.files import cannot, is_locked, remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
 from pypi_insiders.util.own_files import recall
 
 MOST_ATTEMPTS = 2
 """Then the command is not run again, unless the user asks for it."""
+INTERRUPTED = "interrupted"
+"""Why an attempt failed that was killed."""
 # A release is written before it is visible, so that no kill loses it; renamed once it is recorded.
 _BEGUN, _READY = ".begun", ".json"
 
@@ -128,6 +130,22 @@ def ready(paths: Paths, project: str | None = None) -> list[NewRelease]:
     """
     found = _read(paths, f"{project or '*'}/*{_READY}")
     return sorted(found, key=lambda item: (item.project, Version(item.version)))
+
+
+def seen(paths: Paths) -> list[NewRelease]:
+    """Return the same as `ready`, with the error `INTERRUPTED` where an attempt was killed.
+
+    Raises:
+        InsidersError: a file cannot be read.
+    """
+    found = ready(paths)
+    begun = [item for item in found if item.attempts and item.error is None]
+    killed = [item for item in begun if not is_locked(paths.locks.releases(item.project))]
+    # Read again: an attempt that ended meanwhile has a result by now, or no file.
+    return [
+        replace(item, error=INTERRUPTED) if item in killed else item
+        for item in (ready(paths) if killed else found)
+    ]
 
 
 def ready_at(paths: Paths, release: NewRelease) -> float:

@@ -1,17 +1,15 @@
 """Wait for a running update, and read which repositories it has not finished yet."""
 
 import contextlib
-import fcntl
 import json
 import logging
-import os
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import locked, read_text, remove, write_atomic
+from pypi_insiders.util.files import is_locked, locked, read_text, remove, write_atomic
 from pypi_insiders.util.json_fields import written
 
 _log = logging.getLogger(__name__)
@@ -91,7 +89,7 @@ def _write(path: Path, names: list[str]) -> None:
 
 def pending(paths: Paths) -> frozenset[str]:
     """Return the repositories that a running update has not finished; empty without an update."""
-    if not _is_held(paths.locks.pending):
+    if not is_locked(paths.locks.pending):
         return frozenset()
     try:
         # Between lock and list the list may be that of an earlier update, which only makes a
@@ -99,22 +97,3 @@ def pending(paths: Paths) -> frozenset[str]:
         return frozenset(json.loads(read_text(paths.pending) or "[]"))
     except (InsidersError, ValueError, TypeError):
         return frozenset()
-
-
-def _is_held(lock: Path) -> bool:
-    """Return whether a process has a lock, without waiting for it. Source: flock(2)."""
-    try:
-        # Without O_CREAT: a check must not create the lock, and the sandboxed server cannot.
-        descriptor = os.open(lock, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError:
-        return False
-    try:
-        # Shared, so that two checks at once do not take each other for an update.
-        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    except OSError:
-        return False
-    finally:
-        os.close(descriptor)
-    return False

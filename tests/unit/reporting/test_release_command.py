@@ -22,6 +22,7 @@ from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.files import locked
 
 _FILE = "my_app-{}.tar.gz"
 _HOSTILE = "v1$(touch bad)`id`%i\"'\\;#é"
@@ -216,7 +217,13 @@ def test_an_interrupted_command_runs_once_more(paths: Paths, tmp_path: Path) -> 
     for number in (1, 2):
         argv = _in_another_process(paths)
         assert subprocess.run(argv, check=False).returncode == -9
-        assert (_ran(tmp_path), _warnings(paths)) == (["1.0"] * number, [])
+        assert _ran(tmp_path) == ["1.0"] * number
+        # At once, and not of a command that runs now.
+        failed = "me/app: release-command failed for my-app 1.0: interrupted; "
+        outlook = "it is not run again" if number == 2 else "the next update runs it once more"
+        assert [line for line, _ in _warnings(paths)] == [failed + outlook]
+        with locked(paths.locks.releases("my-app")):
+            assert _warnings(paths) == []
     assert release_command.run(paths, "my-app")
     assert _ran(tmp_path) == ["1.0"] * 2
     assert [line for line, _ in _warnings(paths)] == [
