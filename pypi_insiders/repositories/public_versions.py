@@ -2,19 +2,15 @@
 
 import contextlib
 import json
-import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 from packaging.version import Version
 
-from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
-from pypi_insiders.util.own_files import recall
-
-_log = logging.getLogger(__name__)
+from pypi_insiders.util.own_files import recall_or
 
 _FILE = "public.json"
 
@@ -62,11 +58,7 @@ def load(directory: Path) -> dict[str, Public]:
     Args:
         directory: the directory of the state.
     """
-    try:
-        return recall(directory / _FILE, _understand) or {}
-    except InsidersError as error:
-        _log.warning("%s", error.message)
-        return {}
+    return recall_or({}, directory / _FILE, _understand)
 
 
 def _understand(text: str) -> dict[str, Public]:

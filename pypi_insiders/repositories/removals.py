@@ -1,17 +1,13 @@
 """Read and write which repositories were removed on purpose."""
 
 import json
-import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import write_atomic
 from pypi_insiders.util.json_fields import shaped, written
-from pypi_insiders.util.own_files import recall
-
-_log = logging.getLogger(__name__)
+from pypi_insiders.util.own_files import recall_or
 
 # Without it, a repository that a user removed looks like one that `repos.toml` has lost.
 _REMOVED = "removed.json"
@@ -23,11 +19,7 @@ class _Removed(NamedTuple):
 
 def load(directory: Path) -> set[str]:
     """Read the repositories that were removed with `repos remove`, in lower case."""
-    try:
-        return recall(directory / _REMOVED, _understand_removed) or set()
-    except InsidersError as error:
-        _log.warning("%s", error.message)
-        return set()
+    return recall_or(set(), directory / _REMOVED, _understand_removed)
 
 
 def _understand_removed(text: str) -> set[str]:

@@ -1,7 +1,6 @@
 """Read and write the state of repositories: builds, failures and checks."""
 
 import json
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -18,10 +17,8 @@ from pypi_insiders.repositories.published_assets import PublishedAsset, Waiting
 from pypi_insiders.util.errors import InsidersError, as_value
 from pypi_insiders.util.files import remove, write_atomic
 from pypi_insiders.util.json_fields import shaped, written
-from pypi_insiders.util.own_files import NewerError, recall
+from pypi_insiders.util.own_files import NewerError, recall, recall_or
 from pypi_insiders.util.parsed_once import own_copy, unchanged
-
-_log = logging.getLogger(__name__)
 
 _FORMATS = (1, 2, 3, 4, 5)
 """The readable formats; the last is written.
@@ -328,11 +325,7 @@ def load_checks(directory: Path) -> dict[str, Check]:
 
     A damaged file is set aside, and that is logged. Times in the future count as now.
     """
-    try:
-        return recall(directory / _CHECKS, _understand_checks) or {}
-    except InsidersError as error:
-        _log.warning("%s", error.message)
-        return {}
+    return recall_or({}, directory / _CHECKS, _understand_checks)
 
 
 def _understand_checks(text: str) -> dict[str, Check]:
@@ -363,12 +356,8 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
 
 def load_verified(directory: Path) -> int:
     """Read when all files were last verified, in seconds of the epoch; 0: never."""
-    try:
-        found = recall(directory / _VERIFIED, lambda text: shaped(_Verified, json.loads(text)))
-    except InsidersError as error:
-        _log.warning("%s", error.message)
-        found = None
-    return found.verified_at if found else 0
+    path, never = directory / _VERIFIED, _Verified(0)
+    return recall_or(never, path, lambda text: shaped(_Verified, json.loads(text))).verified_at
 
 
 def save_verified(directory: Path, at_s: int) -> None:

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import NotAFileError, hint_for, open_file, read_all, set_aside
+from pypi_insiders.util.errors import InsidersError, reason
+from pypi_insiders.util.files import NotAFileError, cannot, open_file, read_all, set_aside
 
 _log = logging.getLogger(__name__)
 
@@ -49,28 +49,35 @@ def recall(path: Path, parse: Callable[[str], _T]) -> _T | None:
             return parse(read_all(file))
     except (FileNotFoundError, NotADirectoryError):
         return None
-    except NewerError:
-        raise
     except OSError as error:
         # EIO, EMFILE and the like pass: the file may be whole, and must not be set aside for them.
         if not isinstance(error, PermissionError | IsADirectoryError | NotAFileError):
-            reason = error.strerror or str(error)
-            raise InsidersError(f"cannot read {path}: {reason}", hint_for(error)) from error
-        reason = error.strerror or str(error)
+            raise cannot("read", path, error) from error
+        why = reason(error)
     # OverflowError: JSON of Python has `Infinity`, of which no whole number can be made.
     except (
         ValueError, TypeError, AttributeError, LookupError, RecursionError, OverflowError,
     ) as error:  # fmt: skip
-        reason = str(error) or type(error).__name__
+        why = reason(error)
     # A damaged file must not stop every update from now on, so it counts as missing. A file that
     # another process has written since is whole, and stays.
     if seen is None or _is_still(path, seen):
         try:
             aside = set_aside(path)
         except InsidersError as error:
-            raise InsidersError(f"cannot read {path}: {reason}", error.hint) from error
-        _log.warning("%s is damaged (%s); set aside as %s", path, reason, aside.name)
+            raise InsidersError(f"cannot read {path}: {why}", error.hint) from error
+        _log.warning("%s is damaged (%s); set aside as %s", path, why, aside.name)
     return None
+
+
+def recall_or(otherwise: _T, path: Path, parse: Callable[[str], _T]) -> _T:
+    """Return what `recall` does, or `otherwise` without it; log why a file cannot be read."""
+    try:
+        found = recall(path, parse)
+    except InsidersError as error:
+        _log.warning("%s", error.message)
+        return otherwise
+    return otherwise if found is None else found
 
 
 def _is_still(path: Path, inode: int) -> bool:
