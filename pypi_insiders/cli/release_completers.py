@@ -8,7 +8,8 @@ from packaging.version import Version
 
 from pypi_insiders.cli.completers import completer
 from pypi_insiders.config.paths import default_paths
-from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index import distribution
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.util.files import list_names
 
 
@@ -45,4 +46,4 @@ def _held() -> Iterator[tuple[NormalizedName, Version]]:
 
 def _yanked() -> dict[str, dict[str, str]]:
     # Without its copy: a shell that completes changes no files and says nothing.
-    return yanks.load(default_paths().distributions)
+    return YANKED.load(default_paths().distributions)

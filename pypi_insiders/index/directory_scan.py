@@ -8,11 +8,12 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from pypi_insiders.index import distribution, listing, packed_entry, yanks
+from pypi_insiders.index import distribution, listing, packed_entry
 from pypi_insiders.index.listing import LastListing
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.index.packed_entry import Known
 from pypi_insiders.index.published import ListedFile, PublishedFiles
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.index.scanner import UNKNOWN, FileScanner
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
@@ -176,7 +177,7 @@ class DirectoryScan:
 
     def _load_yanks(self) -> None:
         try:
-            loaded = yanks.load(self.directory, self._copies)
+            loaded = YANKED.load(self.directory, self._copies)
         except InsidersError as error:
             # Fail closed: after a start, a yanked release would be offered as a good one.
             if self.published.yanked is None:

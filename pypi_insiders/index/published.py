@@ -12,7 +12,7 @@ from packaging.version import Version
 from pypi_insiders.index import distribution, packed_entry
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.packed_entry import Known
-from pypi_insiders.index.yanks import Yanks
+from pypi_insiders.index.release_lists import Releases
 from pypi_insiders.util.formatting import counted
 
 
@@ -109,7 +109,7 @@ class PublishedFiles:
     """By name."""
     groups: Groups = field(default_factory=dict)
     """Including files that only may belong to a project, see `possible_projects`."""
-    yanked: Yanks | None = None
+    yanked: Releases | None = None
     """`None`: the list has not been read yet."""
     pages: dict[str, Project] = field(default_factory=dict)
     """Projects whose files have all been examined; filled at the first request for each."""

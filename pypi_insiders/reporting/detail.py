@@ -11,7 +11,8 @@ from packaging.version import Version
 
 from pypi_insiders.config.paths import Paths, build_log
 from pypi_insiders.config.toml_fields import as_toml
-from pypi_insiders.index import store, yanks
+from pypi_insiders.index import store
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.reporting import json_output, snapshot
 from pypi_insiders.reporting.json_output import moment
 from pypi_insiders.reporting.judgement import judge
@@ -102,7 +103,7 @@ def give(paths: Paths, name: str, now: datetime) -> RepositoryDetail:
     name = item.name if item else known.name or name
     # A file with other bytes than were published is not served, though it is in the directory.
     changed = {file.file for file in seen.differences}
-    yanked = yanks.load(paths.distributions, paths.state).get(known.project or "", {})
+    yanked = YANKED.load(paths.distributions, paths.state).get(known.project or "", {})
     # The newest build need not be the one that installers get: it may be yanked or a pre-release.
     standing = next((found for found in seen.standings if found.name == name), None)
     return RepositoryDetail(

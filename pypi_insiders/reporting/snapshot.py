@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings, load_settings
-from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import Entry
-from pypi_insiders.index.release_lists import TAKEN_BACK, Releases
+from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, Releases
 from pypi_insiders.reporting.directory import Files, Survey, rejected, survey
 from pypi_insiders.repositories import (
     comparison,
@@ -165,7 +165,7 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     # The latter is reported as that of repos.toml.
     if names.error is not None and names.error is not names.unread:
         errors.append(names.error)
-    yanked = status.canonical(read(lambda: yanks.load(paths.distributions, paths.state), {}))
+    yanked = status.canonical(read(lambda: YANKED.load(paths.distributions, paths.state), {}))
     taken_back: Releases = read(lambda: TAKEN_BACK.load(paths.distributions, paths.state), {})
     known_public = public_versions.load(paths.state)
     checks: Mapping[str, Check] = read(lambda: state.load_checks(paths.state), {})

@@ -16,7 +16,7 @@ from packaging.utils import (
 from packaging.version import InvalidVersion, Version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution, release_lists, yanks
+from pypi_insiders.index import distribution, release_lists
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, ReleaseList, Releases
 from pypi_insiders.repositories import nearest, state
@@ -285,7 +285,7 @@ def drop_yanks(paths: Paths, gone: Collection[tuple[str, Version]]) -> None:
     # Some files of a release may stay, such as a wheel for another Python, copied there by hand.
     left = {(project, version) for _, project, version in _files(paths.distributions)}
     # Without yanks, which is the usual case, neither the lock is taken nor a file written.
-    if yanks.load(paths.distributions, paths.state):
+    if YANKED.load(paths.distributions, paths.state):
         with _changing(paths) as listed:
             for project, version in gone:
                 if (project, version) not in left:

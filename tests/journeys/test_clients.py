@@ -30,7 +30,7 @@ from packaging.version import Version
 from wheels import sdist, wheel
 
 from pypi_insiders.cli import help as manual
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.util.files import locked
 
 # A public package that needs nothing; what the index holds under its name needs another one.
@@ -95,7 +95,7 @@ def index(tmp_path_factory: pytest.TempPathFactory, public_index: str) -> Iterat
     wheel(directory, "probe-large", "1.0", content=b"#" * LARGE_BYTES)
     sdist(directory, "probe-source", "1.0")
     sdist(directory, "probe-source", "2.0+insiders.1", "Requires-Python: >=3.8, !=3.9.*, <4")
-    yanks.save(directory, {"probe-yanked": {"2.0": REASON}, "probe-source": {"1.0": ""}})
+    YANKED.save(directory, {"probe-yanked": {"2.0": REASON}, "probe-source": {"1.0": ""}})
     with _serving(home, directory, public_index) as index:
         yield index
 

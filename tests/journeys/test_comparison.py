@@ -16,9 +16,8 @@ from fixtures import COMMAND, Person, Watch, names, need, run_command, untimed
 from projects import Project, git
 from wheels import wheel
 
-from pypi_insiders.index import yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED
 from pypi_insiders.reporting import alerts
 from pypi_insiders.repositories import (
     comparison,
@@ -191,7 +190,7 @@ def test_a_lost_directory_is_filled_again(person: Person, watch: Watch) -> None:
     shutil.rmtree(directory)
     assert untimed(person.run("update").stdout) == "Checked 1 repository, published 4 files\n"
     assert hashes(person) == before
-    assert yanks.load(directory) == {"probe": {"1.0": "broken"}}
+    assert YANKED.load(directory) == {"probe": {"1.0": "broken"}}
     assert TAKEN_BACK.load(directory) == {"probe": {"1.1": "unpublished"}}
     directory.rename(directory.with_name("moved"))
     directory.mkdir()
@@ -494,7 +493,7 @@ def test_damaged_state_stops_nothing(person: Person, watch: Watch, port: int) ->
                 )
                 assert done.returncode == 0, (kind, done.stderr)
                 assert listed(url, "probe") == before, kind
-            assert yanks.load(person.paths.distributions) == {"probe": {"1.0": ""}}, kind
+            assert YANKED.load(person.paths.distributions) == {"probe": {"1.0": ""}}, kind
             assert TAKEN_BACK.load(person.paths.distributions, person.paths.state) == {
                 "probe": {"1.1": "unpublished"}
             }, kind
@@ -510,7 +509,7 @@ def test_what_is_damaged_is_set_aside_and_said_in_one_line(
     load: dict[str, Callable[[], object]] = {
         "checks.json": lambda: state.load_checks(paths.state),
         "probe.json": lambda: state.load(paths.state, "me/probe"),
-        "yanked.json": lambda: yanks.load(paths.distributions, paths.state),
+        "yanked.json": lambda: YANKED.load(paths.distributions, paths.state),
         "taken-back.json": lambda: TAKEN_BACK.load(paths.distributions, paths.state),
         "verified.json": lambda: state.load_verified(paths.state),
         "public.json": lambda: public_versions.load(paths.state),

@@ -16,7 +16,7 @@ import wheels
 from exports import PAGES, dists, export, get, live
 from fixtures import COMMAND, Person, need, unavailable
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.server.exporting.directory import export as export_here
 from pypi_insiders.util.files import locked
 
@@ -61,7 +61,7 @@ def names(directory: Path) -> list[str]:
 
 def test_the_files_are_what_the_live_index_gives(person: Person, dists: Path, target: Path) -> None:
     """Pages, packages and metadata, byte for byte; and nothing else is there."""
-    yanks.save(dists, {"one": {"1.0": 'it <breaks> & "more"'}})
+    YANKED.save(dists, {"one": {"1.0": 'it <breaks> & "more"'}})
     done = export(person, target)
     assert done.stdout == f"exported 2 projects, 4 files to {target} (4 new, 0 removed)\n"
     with live(person) as url:
@@ -105,7 +105,7 @@ def test_what_is_unpublished_goes_and_what_is_yanked_stays(
 ) -> None:
     """A project without files loses its directory; a yanked release keeps its files."""
     export(person, target)
-    yanks.save(dists, {"one": {"1.1": "broken"}})
+    YANKED.save(dists, {"one": {"1.1": "broken"}})
     assert summary(export(person, target)) == "4 pages changed"
     assert "packages/one-1.1-py3-none-any.whl" in files(target)
     person.run("unpublish", "--yes", "two-three", "--all")
@@ -139,7 +139,7 @@ def test_a_page_that_changes_twice_within_a_second_is_told_apart(
     seen = set()
     page = target / "simple/one/index.json"
     for reason in "abcdef":
-        yanks.save(dists, {"one": {"1.0": reason}})
+        YANKED.save(dists, {"one": {"1.0": reason}})
         export_here(person.paths, target, None)  # no process has so many within a second
         seen.add((page.stat().st_size, int(page.stat().st_mtime)))
     assert len(seen) == 6

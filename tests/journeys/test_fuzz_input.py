@@ -30,10 +30,9 @@ from pypi_insiders.config import hook_secret, passwords
 from pypi_insiders.config.paths import file_name, held_names_copies
 from pypi_insiders.config.settings import load_settings
 from pypi_insiders.forges import requests
-from pypi_insiders.index import yanks
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
-from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED
 from pypi_insiders.remote_index import public_versions as remote
 from pypi_insiders.remote_index import simple_api
 from pypi_insiders.reporting import alerts, services_seen, snapshot
@@ -309,7 +308,7 @@ def _furnish(person: Person) -> dict[Path, bytes]:
     state.save_verified(paths.state, now_s)
     removals.save(paths.state, ["me/gone"])
     held_names.sync(paths)
-    yanks.save(paths.distributions, {"probe": {"1.0": "a reason"}}, paths.state)
+    YANKED.save(paths.distributions, {"probe": {"1.0": "a reason"}}, paths.state)
     TAKEN_BACK.save(paths.distributions, {"probe": {"0.5": "unpublished"}}, paths.state)
     new_releases.save(paths, NewRelease("probe", "1.0", "v1.0", "a" * 40, "me/probe", [file.name]))
     new_releases.begin(paths, NewRelease("probe", "1.1", "v1.1", "c" * 40, "me/probe", []))

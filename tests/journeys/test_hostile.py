@@ -46,7 +46,7 @@ from hostile import (
 )
 from wheels import metadata, sdist, wheel
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index import release_lists
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -483,7 +483,7 @@ def test_what_takes_the_place_of_a_file_is_not_sent(tmp_path: Path, kind: str) -
 def test_a_reason_that_is_no_text_is_told_all_the_same(tmp_path: Path) -> None:
     furnish(tmp_path)
     with serving(tmp_path) as index:
-        yanks.save(index.directory, {"my-dist": {"1.0": "not \udcff text"}})
+        release_lists.YANKED.save(index.directory, {"my-dist": {"1.0": "not \udcff text"}})
         for accept in (HTML, JSON):
             answer = index.ask(request("GET", "/simple/my-dist/", ("Accept", accept)))
             assert (answer.status, b"not ? text" in answer.body) == (200, True)

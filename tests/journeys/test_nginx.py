@@ -19,7 +19,7 @@ from exports import JSON, PAGES, Answer, dists, export, fill, get, live
 from fixtures import COMMAND, ROOT, Person, free_port, need
 from nginx import running
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 
 __all__ = ["dists"]
 
@@ -142,7 +142,7 @@ def test_a_known_page_is_not_sent_again_and_a_changed_one_is(person: Person, dis
             again = site.get("/simple/one/", Accept=form, If_None_Match=etag)
             assert (again.status, again.body) == (304, b"")
             assert again.headers["Cache-Control"] == "no-cache"
-        yanks.save(dists, {"one": {"1.0": ""}})
+        YANKED.save(dists, {"one": {"1.0": ""}})
         export(person, site.directory)
         for form, etag in etags.items():
             changed = site.get("/simple/one/", Accept=form, If_None_Match=etag)

@@ -8,7 +8,7 @@ from fixtures import Person, Watch, free_port, untimed
 from hostile import Index
 from wheels import wheel
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.remote_index import public_versions as remote_versions
 from pypi_insiders.repositories import public_versions
 
@@ -69,7 +69,7 @@ def test_yanked_releases_and_foreign_files_do_not_count(tmp_path: Path, person: 
     with public_index(person, tmp_path) as index:
         for version in ("1.0", "1.1", "2.0b1"):
             wheel(index.directory, "probe", version)
-        yanks.save(index.directory, {"probe": {"1.1": ""}})
+        YANKED.save(index.directory, {"probe": {"1.1": ""}})
         url = f"http://127.0.0.1:{index.port}/simple"
         remote_versions.look_up(tmp_path, url, ["probe"])
     found = public_versions.load(tmp_path)["probe"]
@@ -95,7 +95,7 @@ def test_a_name_that_was_free_and_is_taken_is_remembered(
     wheel(fallback.directory, "mine", "99.0")
     wheel(fallback.directory, "theirs", "99.0")
     wheel(fallback.directory, "yanked", "1.0")
-    yanks.save(fallback.directory, {"yanked": {"1.0": ""}})
+    YANKED.save(fallback.directory, {"yanked": {"1.0": ""}})
     a_day_later(person)
     taken = {"mine": (True, True), "yanked": (True, True), **never}
     assert ask() == taken

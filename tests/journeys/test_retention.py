@@ -6,7 +6,7 @@ from fixtures import Person
 from projects import create
 from wheels import wheel
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 
 
 def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_update_keeps_the_newest_versions(person: Person, tmp_path: Path) -> Non
         "removed probe-1.1.tar.gz from the index\n"
         "removed probe-1.1-py3-none-any.whl from the index\n"
     )
-    assert yanks.load(person.paths.distributions) == {"probe": {"0.1": ""}}
+    assert YANKED.load(person.paths.distributions) == {"probe": {"0.1": ""}}
     assert person.run("prune").stdout == (
         "nothing to remove: the index has no version beyond those that are kept\n"
     )
@@ -62,4 +62,4 @@ def test_purge_takes_the_yanks_along(person: Person, tmp_path: Path) -> None:
     person.run("update")
     person.run("yank", "probe", "1.0", "--reason", "broken")
     person.run("repos", "remove", "--purge", "--yes", "me/probe")
-    assert (person.distributions(), yanks.load(person.paths.distributions)) == ([], {})
+    assert (person.distributions(), YANKED.load(person.paths.distributions)) == ([], {})

@@ -18,7 +18,7 @@ from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
-from pypi_insiders.index import yanks
+from pypi_insiders.index import release_lists
 
 FALLBACK = "https://fallback.example/simple/"
 READER, READERS_PASSWORD, TOKEN = "reader", "päss:word", "pypi-the-token"
@@ -216,7 +216,7 @@ def furnish(home: Path) -> None:
         wheel(directory, "my-dist", version, content=CONTENT)
     _stored(sdist(directory, "my-dist", "0.9", content=CONTENT))
     _stored(sdist(outside, "hard", "1.0", content=CONTENT))
-    yanks.save(directory, {"my-dist": {"2.0": REASON}})
+    release_lists.YANKED.save(directory, {"my-dist": {"2.0": REASON}})
     (outside / HARD).rename(home / HARD)
     (directory / HARD).hardlink_to(home / HARD)
     for name in ("linked", "absolute", "hidden", "sub"):

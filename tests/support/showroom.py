@@ -11,7 +11,8 @@ from pathlib import Path
 from fixtures import COMMAND, Person
 from wheels import sdist, wheel
 
-from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index import distribution
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import registry, state
 from pypi_insiders.repositories.public_versions import Public
 from pypi_insiders.repositories.repository import Repository
@@ -109,7 +110,7 @@ def furnish(person: Person) -> None:
         "By hand\n=======\n\n* one\n* two",
     )
     evil = wheel(directory, HOSTILE, "1.0", f"Summary: {MARKUP}", *markdown, "", EVIL)
-    yanks.save(
+    YANKED.save(
         directory,
         {THEME: {"9.5.2+insiders.4.50.0": "it broke the search"}, HOSTILE: {"1.0": MARKUP}},
     )

@@ -6,8 +6,7 @@ import pytest
 from fixtures import Person
 from wheels import sdist, wheel
 
-from pypi_insiders.index import yanks
-from pypi_insiders.index.release_lists import TAKEN_BACK
+from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED
 from pypi_insiders.repositories import running, state
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
 from pypi_insiders.update import retention
@@ -55,7 +54,7 @@ def test_a_yank_of_what_is_gone_can_be_taken_back(person: Person, directory: Pat
     person.run("yank", "other", "2.0")
     (directory / "other-2.0-py3-none-any.whl").unlink()
     assert person.run("unyank", "Other", "2.0.0").stdout == "unyanked other 2.0\n"
-    assert yanks.load(directory) == {}
+    assert YANKED.load(directory) == {}
 
 
 @pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])
@@ -73,7 +72,7 @@ def test_what_is_no_directory_is_named(person: Person, command: str) -> None:
 def test_the_reason_is_kept_as_one_line(person: Person, directory: Path) -> None:
     """A page has no room for more."""
     person.run("yank", "other", "2.0", "--reason", " two\n lines ")
-    assert yanks.load(directory) == {"other": {"2.0": "two lines"}}
+    assert YANKED.load(directory) == {"other": {"2.0": "two lines"}}
 
 
 def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
@@ -87,7 +86,7 @@ def test_unpublish_removes_a_release(person: Person, directory: Path) -> None:
         "my-dist is no longer held: installers get it from the fallback index\n"
     )
     assert person.distributions() == ["other-2.0-py3-none-any.whl"]
-    assert yanks.load(directory) == {}
+    assert YANKED.load(directory) == {}
 
 
 @pytest.mark.parametrize("command", ["yank", "unyank", "unpublish"])

@@ -21,9 +21,10 @@ from examining import keeping_up
 from wheels import sdist, wheel
 
 from pypi_insiders.index import keeping_up as keeping_up_module
-from pypi_insiders.index import store, yanks
+from pypi_insiders.index import store
 from pypi_insiders.index.catalog import Catalog, make_directory_if_new
 from pypi_insiders.index.metadata_cache import Entry, MetadataCache, Origin
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.errors import InsidersError
@@ -445,12 +446,12 @@ def test_a_yank_is_seen_by_the_next_question(directory: Path, catalog: Catalog) 
     sdist(directory, "my-dist", "1.0")
     seen = []
     for releases in ({"1.0": "broken"}, {"1.0": ""}, {}):
-        yanks.save(directory, {"my-dist": releases})
+        YANKED.save(directory, {"my-dist": releases})
         found = catalog.project("my-dist")
         assert found is not None
         seen.append(dict(found.yanked))
     assert seen == [{"1.0": "broken"}, {"1.0": ""}, {}]
-    yanks.save(directory, {"my-dist": {"1.0": "x"}})
+    YANKED.save(directory, {"my-dist": {"1.0": "x"}})
     assert catalog.project("my-dist") is not None
     (directory / ".yanked.json").write_text(json.dumps(["no", "table"]))
     found = catalog.project("my-dist")

@@ -9,8 +9,8 @@ import pytest
 from entries import ENTRY
 
 from pypi_insiders.config.paths import Paths, held_names_copies
-from pypi_insiders.index import yanks
 from pypi_insiders.index.metadata_cache import MetadataCache
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import held_names, removals, state
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.state import RepositoryState
@@ -56,7 +56,7 @@ def _built_formerly(paths: Paths) -> None:
 
 
 def _yanked(paths: Paths) -> None:
-    yanks.save(paths.distributions, {"probe": {"1.0": ""}})
+    YANKED.save(paths.distributions, {"probe": {"1.0": ""}})
 
 
 def _there(paths: Paths) -> None:

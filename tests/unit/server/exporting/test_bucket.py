@@ -19,7 +19,8 @@ from exports import JSON, dists
 from fixtures import Person
 from obstore.store import MemoryStore
 
-from pypi_insiders.index import distribution, yanks
+from pypi_insiders.index import distribution
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import held_names
 from pypi_insiders.server.exporting import bucket
 from pypi_insiders.server.exporting.bucket import MARK, export_to
@@ -202,7 +203,7 @@ def test_an_export_that_was_killed_is_not_taken_for_others(
     export_to(objects, person.paths)
     (record,) = (person.paths.cache / "exports").iterdir()
     before = record.read_bytes()
-    yanks.save(dists, {"one": {"1.1": "broken"}}, person.paths.state)
+    YANKED.save(dists, {"one": {"1.1": "broken"}}, person.paths.state)
     export_to(objects, person.paths)
     after = record.read_bytes()
     record.write_bytes(before)
@@ -276,7 +277,7 @@ def test_an_export_inside_another_one_stays(
 
 def test_a_yank_changes_pages_alone(objects: Bucket, person: Person, dists: Path) -> None:
     export_to(objects, person.paths)
-    yanks.save(dists, {"one": {"1.1": "broken"}}, person.paths.state)
+    YANKED.save(dists, {"one": {"1.1": "broken"}}, person.paths.state)
     _, done = steps(objects, person)
     assert {"simple/one/index.html", "simple/one/index.json"} <= set(done)
     assert not any("packages" in step for step in done)

@@ -13,7 +13,7 @@ from auditing import audited
 from exports import dists
 from fixtures import Person
 
-from pypi_insiders.index import yanks
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import state
 from pypi_insiders.repositories.state import Check
 from pypi_insiders.server.exporting import changes, directory, record
@@ -147,7 +147,7 @@ def test_any_other_change_is_a_comparison_of_everything(  # noqa: C901
         case "project":
             wheels.wheel(dists, "three", "1.0")
         case "yank":
-            yanks.save(dists, {"one": {"1.1": ""}}, person.paths.state)
+            YANKED.save(dists, {"one": {"1.1": ""}}, person.paths.state)
         case "all gone":
             person.run("unpublish", "--yes", "two-three", "--all")
         case "lost":

@@ -26,9 +26,10 @@ from fixtures import free_port, need
 from wheels import metadata, sdist, wheel
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import store, yanks
+from pypi_insiders.index import store
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
+from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.server.http import Waiters
 from pypi_insiders.server.readme import Reader
@@ -314,7 +315,7 @@ def test_a_yank_is_told_with_its_reason(tmp_path: Path) -> None:
     for version in ("1.0", "1.1", "1.2"):
         wheel(directory, "my-dist", version)
     reason = """it's <b>"bad"</b> & ugly"""
-    yanks.save(directory, {"my-dist": {"1.1": reason, "1.2": ""}})
+    YANKED.save(directory, {"my-dist": {"1.1": reason, "1.2": ""}})
     with _serving(directory) as server:
         files = _json(server, "/simple/my-dist/")["files"]
         html = server.get("/simple/my-dist/").body.decode()
@@ -526,7 +527,7 @@ Description-Content-Type: text/markdown
 """
     wheel(directory, "my-dist", "1.0", metadata)
     wheel(directory, "my-dist", "1.1", "Summary: The second")
-    yanks.save(directory, {"my-dist": {"1.0": "bad"}})
+    YANKED.save(directory, {"my-dist": {"1.0": "bad"}})
     with _serving(directory) as server:
         url = f"http://127.0.0.1:{server.port}/project/my-dist/"
         first = json.loads(server.get("/pypi/my-dist/1.0.0/json").body)
@@ -608,14 +609,14 @@ def test_a_yanked_release_is_never_the_current_one(tmp_path: Path) -> None:
     directory = tmp_path / "dists"
     for version in ("1.0", "1.1", "2.0rc1"):
         wheel(directory, "my-dist", version)
-    yanks.save(directory, {"my-dist": {"1.1": "bad"}})
+    YANKED.save(directory, {"my-dist": {"1.1": "bad"}})
     with _serving(directory) as server:
         content = json.loads(server.get("/pypi/my-dist/json").body)
         assert content["info"]["version"] == "1.0"
         assert [item["filename"] for item in content["urls"]] == ["my_dist-1.0-py3-none-any.whl"]
         (bad,) = content["releases"]["1.1"]
         assert (bad["yanked"], bad["yanked_reason"]) == (True, "bad")
-        yanks.save(directory, {"my-dist": {"1.0": "", "1.1": "bad", "2.0rc1": ""}})
+        YANKED.save(directory, {"my-dist": {"1.0": "", "1.1": "bad", "2.0rc1": ""}})
         content = json.loads(server.get("/my-dist/json").body)
     assert (content["info"]["version"], content["urls"]) == (None, [])
     assert set(content["releases"]) == {"1.0", "1.1", "2.0rc1"}
