@@ -17,6 +17,8 @@ from pypi_insiders.util.without_credentials import without_passwords
 
 _VERBOSITY = "pypi_insiders.verbosity"
 
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+
 
 class CommonCommand(click.Command):
     """A command that has `-h`, `-v` and `-q`."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from pypi_insiders.cli.common import Group, complain, note, report
+from pypi_insiders.cli.common import Group, complain, json_option, note, report
 from pypi_insiders.config.editor import Draft
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.settings import Settings, parse_settings, template
@@ -22,7 +22,7 @@ config = Group("config", help="Show or edit the settings.")
 
 
 @config.command("show")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 def show(as_json: bool) -> None:
     """Show all settings, and where each comes from.
 

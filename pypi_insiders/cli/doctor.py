@@ -7,7 +7,7 @@ from itertools import chain
 
 import click
 
-from pypi_insiders.cli.common import CommonCommand, is_quiet
+from pypi_insiders.cli.common import CommonCommand, is_quiet, json_option
 from pypi_insiders.cli.verdicts import echo_verdicts
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.doctor import Finding, Verdict, examine, grouped
@@ -18,7 +18,7 @@ _GRAVE = (Verdict.PROBLEM, Verdict.WARNING)
 
 
 @click.command(cls=CommonCommand)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 @click.option("--verify", is_flag=True, help="Read every published file and compare its hash.")
 @click.option("--access", is_flag=True, hidden=True)
 @click.pass_context

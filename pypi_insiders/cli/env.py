@@ -6,7 +6,7 @@ from collections.abc import Mapping
 import click
 
 from pypi_insiders.cli import pointing
-from pypi_insiders.cli.common import CommonCommand, note, report, warn
+from pypi_insiders.cli.common import CommonCommand, json_option, note, report, warn
 from pypi_insiders.config import client_variables
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.reporting import json_output
@@ -49,7 +49,7 @@ _WRITERS = {
 @click.option(
     "--shell", type=click.Choice(list(_WRITERS)), help="Shell to write for (default: $SHELL)."
 )
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 @click.option("--unset", is_flag=True, help="Print the commands that unset them.")
 @click.option("--uv-index", is_flag=True, help="Set only UV_INDEX, see above.")
 @click.option("--install", is_flag=True, help="Write them to environment.d, for all logins.")

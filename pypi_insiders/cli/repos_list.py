@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from pypi_insiders.cli.common import CommonCommand, none_watched
+from pypi_insiders.cli.common import CommonCommand, json_option, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.reporting import json_output, snapshot
@@ -19,7 +19,7 @@ _COLUMNS = ("repository", "project", "version", "url")
 
 
 @click.command("list", cls=CommonCommand)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 def list_(as_json: bool) -> None:
     """List the watched repositories and the versions that are served."""
     # Files only: a list should not start the index, as `status` does.

@@ -3,8 +3,9 @@
 import click
 
 from pypi_insiders.cli import service, service_state
-from pypi_insiders.cli.common import CommonCommand
+from pypi_insiders.cli.common import CommonCommand, json_option
 from pypi_insiders.systemd import control
+from pypi_insiders.systemd.unit_names import SERVER
 
 
 @click.command(cls=CommonCommand)
@@ -14,7 +15,7 @@ def start() -> None:
     Installs its units, or updates them if they are out of date. It runs until you log out; with
     lingering it keeps running.
     """
-    service.start("server", control.start, at_login=False)
+    service.start(SERVER, control.start, at_login=False)
 
 
 @click.command(cls=CommonCommand)
@@ -23,7 +24,7 @@ def stop() -> None:
 
     If it is enabled, it starts again at the next login.
     """
-    service.end("server", control.stop, "stopped")
+    service.end(SERVER, control.stop, "stopped")
 
 
 @click.command(cls=CommonCommand)
@@ -32,11 +33,11 @@ def restart() -> None:
 
     Its settings are read again. If they are wrong, the running index keeps running.
     """
-    service.start("server", control.restart)
+    service.start(SERVER, control.restart)
 
 
 @click.command(cls=CommonCommand)
-@service_state.as_json
+@json_option
 @click.pass_context
 def status(ctx: click.Context, as_json: bool) -> None:
     """Show the state of the index.
@@ -44,7 +45,7 @@ def status(ctx: click.Context, as_json: bool) -> None:
     With -v, also what `systemctl status` prints of its units. Exits with 0 if it is running, 3 if
     it is stopped, 4 if it is not installed.
     """
-    service_state.show(ctx, "server", as_json=as_json)
+    service_state.show(ctx, SERVER, as_json=as_json)
 
 
 @click.command(cls=CommonCommand)
@@ -54,16 +55,16 @@ def logs(**options: str | bool | None) -> None:
 
     The log is kept in the journal.
     """
-    service.show_log("server", options)
+    service.show_log(SERVER, options)
 
 
 @click.command(cls=CommonCommand)
 def enable() -> None:
     """Start the index now and at every login."""
-    service.start("server", control.start, at_login=True)
+    service.start(SERVER, control.start, at_login=True)
 
 
 @click.command(cls=CommonCommand)
 def disable() -> None:
     """Stop the index and no longer start it at login."""
-    service.end("server", control.disable, "disabled")
+    service.end(SERVER, control.disable, "disabled")

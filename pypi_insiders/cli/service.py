@@ -50,11 +50,6 @@ def log_options(function: Callable[..., None]) -> Callable[..., None]:
     return function
 
 
-def part_of(name: str) -> Part:
-    """Return the service of that name."""
-    return {part.name: part for part in (SERVER, WATCHER)}[name]
-
-
 def setup_of(paths: Paths, part: Part) -> Setup:
     """Return the input of the units of a service.
 
@@ -66,40 +61,40 @@ def setup_of(paths: Paths, part: Part) -> Setup:
     return Setup(paths, load_settings(paths.settings), systemctl.manager(), own)
 
 
-def start(name: str, begin: Callable[..., None], *, no_block: bool = True, **how: bool) -> None:
+def start(part: Part, begin: Callable[..., None], *, no_block: bool = True, **how: bool) -> None:
     """Start a service in some way, wait for the update if it runs one, and report its state."""
-    part, paths = part_of(name), default_paths()
+    paths = default_paths()
     setup = setup_of(paths, part)
     # Who installs right after `watcher enable` would get a public package.
-    is_waited_for = name == "watcher" and not no_block
+    is_waited_for = part == WATCHER and not no_block
     failure = None
     # Before the units: a confined service sees only directories that exist when it starts.
     data_directories.create(paths)
     if is_waited_for:
         # Before the start: what the update logs first comes while `start` is under way.
-        place, running_since = following.here(), following.running_since()
+        place, running_since = journalctl.newest(), following.running_since()
     begin(part, setup, **how)
     if is_waited_for:
         failure = wait(place)
         if running_since and _has_changed(setup.paths.repositories, running_since):
             # That update had read the list before.
-            place = following.here()
+            place = journalctl.newest()
             systemctl.call("start", "--no-block", part.service)
             failure = wait(place)
     now = datetime.now().astimezone()
     look = service_status.look(part, now, setup.manager)
     common.report(look.line)
-    if name == "server" and look.has_failed:
+    if part == SERVER and look.has_failed:
         failure = InsidersError(
             "the index was started, and is failing", "see why: `pypi-insiders server logs`"
         )
-    if name == "server":
+    if part == SERVER:
         try:
             server_secrets.demand_hook_secret(setup.settings, paths)
         except InsidersError as error:
             note(f"{error.message}: {error.hint}")
     if systemctl.is_lingering() is False:
-        note(f"lingering is off: the {name} stops when you log out (`loginctl enable-linger`)")
+        note(f"lingering is off: the {part.name} stops when you log out (`loginctl enable-linger`)")
     # Last: though the update failed, the service was started, and its state is of use.
     if failure:
         raise failure
@@ -133,18 +128,18 @@ def wait(place: Position | None, unit: str = WATCHER.service) -> InsidersError |
     return None
 
 
-def end(name: str, how: Callable[[Part], bool], done: str) -> None:
+def end(part: Part, how: Callable[[Part], bool], done: str) -> None:
     """Stop or disable a service, if it is installed, and report it."""
     # Before the stop: it asks where the index listens.
-    is_pointing = name == "server" and pointing.does_shell_point(default_paths())
-    was_installed = how(part_of(name))
-    common.report(f"{name}: {done if was_installed else 'not installed'}")
+    is_pointing = part == SERVER and pointing.does_shell_point(default_paths())
+    was_installed = how(part)
+    common.report(f"{part.name}: {done if was_installed else 'not installed'}")
     if was_installed and is_pointing:
         pointing.warn_of_shell("stopped")
 
 
 def show_log(
-    name: str, options: dict[str, str | bool | None], repository: str | None = None
+    part: Part, options: dict[str, str | bool | None], repository: str | None = None
 ) -> None:
     """Become journalctl, with its own options, for a service or what it said of one repository."""
     given = [
@@ -152,10 +147,9 @@ def show_log(
         for option, value in options.items()
         if value not in (None, False)
     ]
-    part = part_of(name)
     # Where there is none, that is said better than by journalctl.
     if not unit_files.is_installed(systemctl.manager().unit_path, part):
-        note(f"{name}: not installed; see `pypi-insiders {name} start`")
+        note(f"{part.name}: not installed; see `pypi-insiders {part.name} start`")
     if repository is None:
         journalctl.logs(part.identifier, part.units, given)
     names, is_logged = _in_journal(repository)

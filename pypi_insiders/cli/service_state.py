@@ -4,31 +4,30 @@ from datetime import datetime
 
 import click
 
-from pypi_insiders.cli import service
 from pypi_insiders.cli.common import verbosity
 from pypi_insiders.cli.verdicts import echo_hint
 from pypi_insiders.reporting import json_output, service_report
 from pypi_insiders.systemd import service_status, systemctl
 from pypi_insiders.systemd.service_status import Condition
+from pypi_insiders.systemd.unit_names import Part
 from pypi_insiders.util.formatting import two_columns
 from pypi_insiders.util.plain_text import printable
 
-as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
 _INDENT = "  "
 
 
-def show(ctx: click.Context, name: str, *, as_json: bool, repository: str | None = None) -> None:
+def show(ctx: click.Context, part: Part, *, as_json: bool, repository: str | None = None) -> None:
     """Print the state of a service, and exit with the status of `systemctl status`.
 
     Args:
         ctx: of the command.
-        name: of the service.
+        part: the service.
         as_json: print it for scripts.
         repository: show the units of this one, and not those of all.
     """
     now = datetime.now().astimezone()
     look = (
-        service_status.look(service.part_of(name), now)
+        service_status.look(part, now)
         if repository is None
         else service_status.look_at_one(repository, now)
     )

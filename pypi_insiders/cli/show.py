@@ -5,14 +5,14 @@ from datetime import datetime
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, verbosity
+from pypi_insiders.cli.common import CommonCommand, json_option, verbosity
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.util.plain_text import printable
 
 
 @click.command(cls=CommonCommand)
 @click.argument("name", metavar="NS/PROJ", shell_complete=completers.repositories)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 @click.pass_context
 def show(ctx: click.Context, name: str, as_json: bool) -> None:
     """Show details of a repository.

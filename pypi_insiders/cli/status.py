@@ -6,7 +6,7 @@ from datetime import datetime
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, none_watched
+from pypi_insiders.cli.common import CommonCommand, json_option, none_watched
 from pypi_insiders.cli.table import echo_table
 from pypi_insiders.cli.verdicts import echo_verdict, echo_verdicts
 from pypi_insiders.config.paths import default_paths
@@ -14,7 +14,7 @@ from pypi_insiders.config.paths import default_paths
 
 @click.command(cls=CommonCommand)
 @click.argument("names", metavar="[NS/PROJ]...", nargs=-1, shell_complete=completers.repositories)
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 @click.pass_context
 def status(ctx: click.Context, names: tuple[str, ...], as_json: bool) -> None:
     """Show the state of everything.

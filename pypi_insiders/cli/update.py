@@ -5,7 +5,7 @@ from typing import Any
 import click
 
 from pypi_insiders.cli import completers
-from pypi_insiders.cli.common import CommonCommand, verbosity
+from pypi_insiders.cli.common import CommonCommand, json_option, verbosity
 
 
 @click.command(cls=CommonCommand)
@@ -34,7 +34,7 @@ from pypi_insiders.cli.common import CommonCommand, verbosity
     help="Also upload to this index; see `pypi-insiders help publishing`.",
 )
 @click.option("--index-user", metavar="USER", help="User for the uploads.")
-@click.option("--json", "as_json", is_flag=True, help="Print JSON for scripts.")
+@json_option
 @click.pass_context
 def update(ctx: click.Context, /, names: tuple[str, ...], as_json: bool, **options: Any) -> None:
     """Build and publish new releases.

@@ -7,7 +7,7 @@ from pypi_insiders.cli.common import note
 from pypi_insiders.config.paths import default_paths
 from pypi_insiders.repositories import data_directories, lookup, registry
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.systemd import following, own_timers, service_status, unit_names
+from pypi_insiders.systemd import journalctl, own_timers, service_status, unit_names
 from pypi_insiders.systemd.unit_names import WATCHER
 
 
@@ -32,7 +32,7 @@ def start(text: str, *, no_block: bool) -> None:
     # Before the units: a confined service sees only directories that exist when it starts.
     data_directories.create(paths)
     # Before the start, as what the update logs first may come while it returns.
-    place, unit = following.here(), unit_names.of_repository(item.name).service
+    place, unit = journalctl.newest(), unit_names.of_repository(item.name).service
     own_timers.start(item.name, setup)
     failure = None if no_block else service.wait(place, unit)
     look = service_status.look_at_one(item.name, datetime.now().astimezone())

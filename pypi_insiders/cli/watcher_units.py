@@ -3,8 +3,9 @@
 import click
 
 from pypi_insiders.cli import completers, service, service_state, watcher_of_one
-from pypi_insiders.cli.common import CommonCommand
+from pypi_insiders.cli.common import CommonCommand, json_option
 from pypi_insiders.systemd import control
+from pypi_insiders.systemd.unit_names import WATCHER
 
 _repository = click.argument(
     "repository", metavar="[NS/PROJ]", required=False, shell_complete=completers.repositories
@@ -25,7 +26,7 @@ def start(repository: str | None, no_block: bool) -> None:
     if repository is not None:
         watcher_of_one.start(repository, no_block=no_block)
         return
-    service.start("watcher", control.start, no_block=no_block, at_login=False)
+    service.start(WATCHER, control.start, no_block=no_block, at_login=False)
 
 
 @click.command(cls=CommonCommand)
@@ -39,7 +40,7 @@ def stop(repository: str | None) -> None:
     if repository is not None:
         watcher_of_one.stop(repository)
         return
-    service.end("watcher", control.stop, "stopped")
+    service.end(WATCHER, control.stop, "stopped")
 
 
 @click.command(cls=CommonCommand)
@@ -54,12 +55,12 @@ def restart(repository: str | None, no_block: bool) -> None:
     if repository is not None:
         watcher_of_one.restart(repository, no_block=no_block)
         return
-    service.start("watcher", control.restart, no_block=no_block)
+    service.start(WATCHER, control.restart, no_block=no_block)
 
 
 @click.command(cls=CommonCommand)
 @_repository
-@service_state.as_json
+@json_option
 @click.pass_context
 def status(ctx: click.Context, repository: str | None, as_json: bool) -> None:
     """Show the state of the watcher, or of the units of one repository.
@@ -68,7 +69,7 @@ def status(ctx: click.Context, repository: str | None, as_json: bool) -> None:
     it is stopped, 4 if it is not installed.
     """
     name = None if repository is None else watcher_of_one.selected(repository).name
-    service_state.show(ctx, "watcher", as_json=as_json, repository=name)
+    service_state.show(ctx, WATCHER, as_json=as_json, repository=name)
 
 
 @click.command(cls=CommonCommand)
@@ -79,7 +80,7 @@ def logs(repository: str | None, **options: str | bool | None) -> None:
 
     The log is kept in the journal, also of repositories that are no longer watched.
     """
-    service.show_log("watcher", options, repository)
+    service.show_log(WATCHER, options, repository)
 
 
 @click.command(cls=CommonCommand)
@@ -89,10 +90,10 @@ def enable(no_block: bool) -> None:
 
     Waits for the end of the update, and exits with 1 if it failed.
     """
-    service.start("watcher", control.start, no_block=no_block, at_login=True)
+    service.start(WATCHER, control.start, no_block=no_block, at_login=True)
 
 
 @click.command(cls=CommonCommand)
 def disable() -> None:
     """Stop the watcher and no longer start it at login."""
-    service.end("watcher", control.disable, "disabled")
+    service.end(WATCHER, control.disable, "disabled")

@@ -31,11 +31,6 @@ _STATE = (
 )
 
 
-def here() -> Position | None:
-    """Return the current end of the journal; `None`: it cannot be read."""
-    return journalctl.newest()
-
-
 def running_since() -> int | None:
     """Return when the running update was started, in seconds of the epoch; `None` if none runs.
 
