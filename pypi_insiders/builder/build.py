@@ -30,6 +30,7 @@ from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.util.disk_reserve import is_exhausted
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import hint_for, shortage
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.trees import open_to_us, remove_foreign_tree, target_in
 
 # `build` is imported when a build starts: most updates have nothing to build.
@@ -157,7 +158,7 @@ class _Work:
                 # Of the machine, or an odd answer, and not what files of the sdist lead to.
                 if isinstance(error.exception, InsidersError | OSError | MemoryError):
                     raise
-                cause = _last_line(self.runner.output) or str(error)
+                cause = last_line(self.runner.output, str(error))
                 output = self.runner.output
                 remove_foreign_tree(self._dist)
                 self._dist.mkdir()
@@ -292,18 +293,13 @@ def _translated(work: _Work) -> Iterator[None]:
             raise InsidersError(
                 f"cannot build now: {lacking.strerror}", hint_for(lacking)
             ) from error
-        cause = causes.reason(work.runner.output) or _last_line(str(error.exception))
+        cause = causes.reason(work.runner.output) or last_line(str(error.exception), "")
         what = str(error).rstrip(".")
         traceback = getattr(error.exception, "traceback", None)
         # `build` shows the repr of the traceback when a backend raises UnsupportedOperation.
         if traceback and repr(traceback) in what:
-            what, cause = "the build backend refuses", _last_line(traceback)
+            what, cause = "the build backend refuses", last_line(traceback, "")
         remedy = _NO_SDIST if what.endswith(" build_sdist") else None
         raise BuildError(f"{what}: {cause}", work.runner.output, remedy=remedy) from error
     except build.BuildException as error:
         raise BuildError(str(error), work.runner.output) from error
-
-
-def _last_line(text: str) -> str:
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[-1] if lines else ""

@@ -19,6 +19,7 @@ from pypi_insiders.builder.errors import EndedError, SandboxError
 from pypi_insiders.builder.launcher import Mounts
 from pypi_insiders.systemd import systemctl, transient
 from pypi_insiders.systemd.quoting import quoted
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.private_directories import HOMES, TEMPORARY, is_below
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup, started_at
@@ -179,7 +180,7 @@ class Sandbox:
             # time limit or for the disk: the wrapper was killed as well, and cannot report.
             if "ended" in reports or ("begun" in reports and result.status == -signal.SIGKILL):
                 return result
-            detail = last_line(result.stdout) or f"systemd-run exited with {result.status}"
+            detail = last_line(result.stdout, f"systemd-run exited with {result.status}")
             if "begun" in reports:
                 raise EndedError(f"another process stopped the unit of the build: {detail}")
             if pause_s is None or not self.processes.pause(pause_s):
@@ -313,12 +314,6 @@ def _unescaped(match: re.Match[bytes]) -> bytes:
 def _knows_idle_weight() -> bool:
     """Return whether systemd knows `CPUWeight=idle`. Source: systemd.resource-control(5)."""
     return systemctl.manager().number >= 252
-
-
-def last_line(text: str) -> str:
-    """Return the last line of a program's output; empty without output."""
-    lines = text.strip().splitlines()
-    return lines[-1] if lines else ""
 
 
 def sweep() -> None:

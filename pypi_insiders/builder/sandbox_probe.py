@@ -8,11 +8,12 @@ from pathlib import Path
 
 from pypi_insiders.builder.errors import SANDBOX_LOST, SandboxError
 from pypi_insiders.builder.launcher import DirectLauncher, Launcher, Mounts
-from pypi_insiders.builder.sandbox import PAUSES_S, Sandbox, last_line
+from pypi_insiders.builder.sandbox import PAUSES_S, Sandbox
 from pypi_insiders.config.paths import runtime_directory
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_temporary
+from pypi_insiders.util.formatting import last_line
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 from pypi_insiders.util.trees import remove_tree
@@ -109,7 +110,7 @@ def measure(
 def _judge(result: Result, *, has_written: bool) -> SandboxReport:
     lines = result.stdout.strip().splitlines()
     if result.status != 0:
-        detail = last_line(result.stdout) or f"systemd-run exited with {result.status}"
+        detail = last_line(result.stdout, f"systemd-run exited with {result.status}")
         return SandboxReport(trouble=detail)
     # Fail closed: without the line that it is hidden, a resource counts as visible.
     is_kept = {key: f"{key} hidden" in lines for key in _RESOURCES}

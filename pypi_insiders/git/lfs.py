@@ -27,7 +27,7 @@ from pypi_insiders.git.mirror import Mirror
 from pypi_insiders.util.disk_reserve import Watched, demand_room
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
-from pypi_insiders.util.formatting import counted, listed
+from pypi_insiders.util.formatting import counted, first_line, listed
 from pypi_insiders.util.time_limit import shortened
 from pypi_insiders.util.trees import paths_below
 
@@ -110,7 +110,7 @@ def endpoint(url: str) -> str:
 
 def _explained(stderr: str, remote: Remote | None) -> InsidersError:
     # Those that follow say that it failed, and where its log is.
-    text = next((line for line in map(str.strip, stderr.splitlines()) if line), "no reason given")
+    text = first_line(stderr, "no reason given")
     why = explain(text, "lfs fetch", remote)
     if not why.message.startswith("git lfs fetch failed: "):
         return why
