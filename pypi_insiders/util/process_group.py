@@ -261,11 +261,16 @@ def _wait_until_stopped(processes: Iterable[int]) -> None:
 
 def _state(process: int) -> str:
     try:
-        text = Path("/proc", str(process), "stat").read_text(errors="replace")
+        return _stat(process)[0]
     except OSError:
         return "X"
+
+
+def _stat(process: int) -> list[str]:
+    """Return the fields after the name. Source: proc_pid_stat(5)."""
+    text = Path("/proc", str(process), "stat").read_text(encoding="utf-8", errors="replace")
     # The name in parentheses may contain spaces and parentheses: split after the last.
-    return text.rpartition(")")[2].split()[0]
+    return text.rpartition(")")[2].split()
 
 
 def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
@@ -282,7 +287,8 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
     Source: proc_pid_io(5), `rchar` and `wchar`; proc_pid_stat(5), `utime` and `stime`.
     """
     found = 0
-    for place in (Path("/proc", str(number)) for number in family(process)):
+    for member in family(process):
+        place = Path("/proc", str(member))
         try:
             name = (place / "comm").read_text(errors="replace")
             if name.startswith(tuple(apart)):
@@ -290,9 +296,7 @@ def activity(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> i
             moved = re.findall(r"^[rw]char: (\d+)$", (place / "io").read_text(), re.MULTILINE)
             found += sum(map(int, moved))
             if not name.startswith(tuple(waiting)):
-                # The name in parentheses may contain spaces and parentheses: split after the last.
-                fields = (place / "stat").read_text(errors="replace").rpartition(")")[2].split()
-                found += int(fields[11]) + int(fields[12])
+                found += sum(map(int, _stat(member)[11:13]))
         except OSError:
             # Ended since it was listed; if it still exists, access is denied.
             if place.exists():
@@ -309,10 +313,9 @@ def started_at(process: int) -> int | None:
     Source: proc_pid_stat(5), `starttime`.
     """
     try:
-        text = Path("/proc", str(process), "stat").read_text(encoding="utf-8", errors="replace")
+        return int(_stat(process)[19])
     except (FileNotFoundError, ProcessLookupError):
         return None
-    return int(text.rpartition(")")[2].split()[19])
 
 
 def family(process: int) -> list[int]:
