@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 from pypi_insiders.config import access
 from pypi_insiders.config.paths import Paths
@@ -26,9 +26,8 @@ from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
-from pypi_insiders.util.errors import InsidersError, as_value
+from pypi_insiders.util.errors import InsidersError, as_value, tried
 
-_T = TypeVar("_T")
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
 """Fetches from the index; `None`: nothing was fetched."""
 
@@ -107,7 +106,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
     known = None if isinstance(settings, InsidersError) else settings
     if with_services:
         try:
-            own = _tried(lambda: intervals.load(paths))
+            own = tried(lambda: intervals.load(paths))
             timers = () if isinstance(own, InsidersError) else own
             services = service_status.observe(now, own_timers=timers, others=_released(paths))
         except InsidersError as error:
@@ -119,7 +118,7 @@ def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
     passwords = None if known is None else _passwords(paths, known, services)
     elsewhere = _elsewhere(services, known) if isinstance(services, Services) and known else None
     hooks = (
-        None if known is None else _tried(lambda: server_secrets.demand_hook_secret(known, paths))
+        None if known is None else tried(lambda: server_secrets.demand_hook_secret(known, paths))
     )
     return Observed(services, units, passwords, fetched, hooks, elsewhere)
 
@@ -130,13 +129,6 @@ def _released(paths: Paths) -> list[str]:
         projects = (item.project for item in new_releases.ready(paths))
         return [unit_names.of_project(project) for project in dict.fromkeys(projects)]
     return []
-
-
-def _tried(look: Callable[[], _T]) -> _T | InsidersError:
-    try:
-        return look()
-    except InsidersError as error:
-        return as_value(error)
 
 
 def _elsewhere(services: Services, settings: Settings) -> Elsewhere | None:

@@ -38,7 +38,7 @@ from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
-from pypi_insiders.util.errors import InsidersError, as_value
+from pypi_insiders.util.errors import InsidersError, tried
 from pypi_insiders.util.files import is_there, list_names
 
 if TYPE_CHECKING:
@@ -138,17 +138,17 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     errors: list[InsidersError] = []
 
     def read(load: Callable[[], _T], otherwise: _T) -> _T:
-        part = _tried(load)
+        part = tried(load)
         if isinstance(part, InsidersError):
             errors.append(part)
             return otherwise
         return part
 
-    settings = _tried(lambda: load_settings(paths.settings))
+    settings = tried(lambda: load_settings(paths.settings))
     # First, so that systemd and the index answer while the files are read.
     observed = observe(paths, now, settings, listing.result) if observe else None
     # Before the states: an update writes there what it is about to publish.
-    files = _tried(lambda: list_names(paths.distributions))
+    files = tried(lambda: list_names(paths.distributions))
     file_names = [] if isinstance(files, InsidersError) else files
     # Each file is read once: with a thousand repositories that is most of the time.
     known = dict(state.load_each(paths.state))
@@ -177,7 +177,7 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
         # One that was not found may be in a directory that cannot be read.
         name: known[key]
         if (key := name.casefold()) in known
-        else _tried(partial(state.load, paths.state, name))
+        else tried(partial(state.load, paths.state, name))
         for name in listed
     }
     # Those that are no longer watched, too: what they published stays in the index.
@@ -290,13 +290,6 @@ def _closed(*directories: Path) -> dict[Path, str]:
     return found
 
 
-def _tried(load: Callable[[], _T]) -> _T | InsidersError:
-    try:
-        return load()
-    except InsidersError as error:
-        return as_value(error)
-
-
 def _survey(
     paths: Paths, names: Iterable[str], states: Iterable[tuple[str, RepositoryState]]
 ) -> Survey:
@@ -358,5 +351,5 @@ def _set_aside(paths: Paths, distributions: Iterable[str]) -> Iterator[Path]:
 
 
 def _names(place: Path) -> list[str]:
-    found = _tried(lambda: list_names(place))
+    found = tried(lambda: list_names(place))
     return [] if isinstance(found, InsidersError) else found

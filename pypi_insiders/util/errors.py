@@ -1,6 +1,11 @@
 """The base class of all errors that are shown to the user."""
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from pypi_insiders.util.plain_text import one_line
+
+_T = TypeVar("_T")
 
 # The head of a message names the object and its tail the reason, so the middle is cut.
 _HEAD_CHARS, _TAIL_CHARS = 1500, 400
@@ -46,6 +51,14 @@ def as_value(error: InsidersError) -> InsidersError:
     """
     error.__cause__ = error.__context__ = None
     return error.with_traceback(None)
+
+
+def tried(work: Callable[[], _T]) -> _T | InsidersError:
+    """Return what a function returns, or its error, kept as by `as_value`."""
+    try:
+        return work()
+    except InsidersError as error:
+        return as_value(error)
 
 
 class UsageError(InsidersError):
