@@ -168,13 +168,6 @@ def parse_flag(value: object) -> bool:
     raise ValueError(f"must be true or false, not {value!r}")
 
 
-def parse_sandbox(value: object) -> str:
-    """Validate the mode of the sandbox."""
-    if isinstance(value, str) and value in ("auto", "required", "off"):
-        return value
-    raise ValueError(f'must be "auto", "required" or "off", not {value!r}')
-
-
 def parse_user(value: object) -> str:
     """Validate a user name of HTTP. Source: RFC 7617, section 2."""
     # A colon ends the user name in the Authorization header.
@@ -222,13 +215,13 @@ def parse_history(text: str) -> str:
     return text
 
 
-def _one_of(*words: str) -> Callable[[str], str]:
+def _one_of(*words: str) -> Callable[[Any], str]:
     listed = ", ".join(f'"{word}"' for word in words[:-1])
 
-    def parse(text: str) -> str:
+    def parse(text: Any) -> str:
         if text not in words:
             raise ValueError(f'must be {listed} or "{words[-1]}", not {text!r}')
-        return text
+        return str(text)
 
     return parse
 
@@ -239,6 +232,7 @@ FORGES = ("github", "gitlab", "gitea")
 """The programs of forges; Forgejo answers as Gitea does."""
 parse_assets = _one_of(*ASSETS)
 parse_forge = _one_of(*FORGES)
+parse_sandbox = _one_of("auto", "required", "off")
 
 
 def parse_branch(text: str) -> str:

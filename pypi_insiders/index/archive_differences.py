@@ -63,7 +63,4 @@ def _members(path: Path) -> dict[str, str]:
 
 
 def _hash(file: IO[bytes]) -> str:
-    digest = hashlib.sha256()
-    while block := file.read(1024 * 1024):
-        digest.update(block)
-    return digest.hexdigest()
+    return hashlib.file_digest(file, "sha256").hexdigest()  # type: ignore[arg-type]

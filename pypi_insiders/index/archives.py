@@ -22,8 +22,6 @@ _SHOWN = 3
 # An sdist of very many members takes minutes to check, unpack and pack again.
 _MOST_MEMBERS = 20_000
 _MOST_LEVELS = 100
-# An archive of zeros of some megabytes unpacks to any size.
-_UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 # `installer` reads RECORD into memory as a whole.
 _RECORD_LIMIT_BYTES = 16 * 1024 * 1024
 # NAME_MAX of ext4 and most other file systems; half of PATH_MAX, which leaves room for the path of
@@ -126,7 +124,7 @@ def _check_members(name: str, members: Iterable[zipfile.ZipInfo]) -> None:
         _check_limits(name, number, member.filename)
         size_bytes += member.file_size
         is_record = member.filename.endswith(".dist-info/RECORD")
-        if size_bytes > _UNPACKED_LIMIT_BYTES or (
+        if size_bytes > file_contents.UNPACKED_LIMIT_BYTES or (
             is_record and member.file_size > _RECORD_LIMIT_BYTES
         ):
             raise DistributionError(f"{name} is too large when unpacked")

@@ -30,8 +30,8 @@ _METADATA_LIMIT_BYTES = 4 * 1024 * 1024
 _HEAD_LIMIT_BYTES = 1024 * 1024
 # Errors of a damaged file, not of the disk. EINVAL: an offset in it is negative.
 _DAMAGES = (None, errno.EINVAL)
-# The same limit as in `archives`, which reads the same files again.
-_UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
+# An archive of zeros of some megabytes unpacks to any size.
+UNPACKED_LIMIT_BYTES = 4 * 1024 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
                     raise ValueError(f"it has more than {MOST_MEMBERS} members")
                 unpacked_bytes += member.size
                 # A sparse member states a size of terabytes in a few bytes.
-                if unpacked_bytes > _UNPACKED_LIMIT_BYTES or member.issparse():
+                if unpacked_bytes > UNPACKED_LIMIT_BYTES or member.issparse():
                     raise ValueError("it is too large when unpacked")
                 guarded.left_bytes = _HEAD_LIMIT_BYTES + (member.size if member.isreg() else 0)
                 if member.isreg() and _is_pkg_info(member.name):
@@ -186,7 +186,7 @@ def _sdist_metadata(path: Path, name: str) -> bytes:
                     found.append(_limited(file.read(_METADATA_LIMIT_BYTES + 1) if file else b""))
         while block := stream.read(1024 * 1024):  # tarfile leaves the checksum unread
             unpacked_bytes += len(block)
-            if unpacked_bytes > _UNPACKED_LIMIT_BYTES:
+            if unpacked_bytes > UNPACKED_LIMIT_BYTES:
                 raise ValueError("it is too large when unpacked")
     if len(found) != 1:
         raise ValueError(f"it has {len(found)} PKG-INFO files")

@@ -113,7 +113,4 @@ def _loaded(state: UnitState, has: Mapping[str, Mapping[str, str]]) -> UnitState
             bad.append((unit, load))
         elif load == "loaded" and has[unit]["NeedDaemonReload"] == "yes":
             not_reloaded.append(unit)
-    return UnitState(
-        state.part, state.missing, state.stale, state.edited, state.unconfined,
-        tuple(bad), tuple(not_reloaded), state.errors,
-    )  # fmt: skip
+    return state._replace(bad=tuple(bad), not_reloaded=tuple(not_reloaded))
