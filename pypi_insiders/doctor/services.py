@@ -9,11 +9,10 @@ from pypi_insiders.doctor import listeners
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
+from pypi_insiders.systemd.index_address import OTHER_PORT
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 from pypi_insiders.util import listeners as listening
-
-_OTHER_PORT = "stop that program, or set another `port` under [server]"
 
 
 def of_item(item: Item) -> Finding:
@@ -59,7 +58,7 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     port = urlsplit(url(snapshot) or "").port or settings.port
-    stranger = listeners.stranger("port", port, addresses.of_host(settings.host), _OTHER_PORT)
+    stranger = listeners.stranger("port", port, addresses.of_host(settings.host), OTHER_PORT)
     is_answering = snapshot.fetched is not None and snapshot.fetched.is_answering
     # Where it does not answer, and the index does not run, the port is only taken: see below.
     if stranger and (is_answering or is_listening(snapshot)):
@@ -73,7 +72,7 @@ def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
     if snapshot.fetched is not None and snapshot.fetched.is_index:
         return ok("port", f"{port} is used by {users}, an index")
     message = f"{port} is used by {users}, so the index cannot listen there"
-    return problem("port", message, _OTHER_PORT)
+    return problem("port", message, OTHER_PORT)
 
 
 def _index(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:

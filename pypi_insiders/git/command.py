@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypedDict, Unpack
 
 from pypi_insiders.git import running
 from pypi_insiders.git.diagnosis import Remote, explain
@@ -111,6 +111,15 @@ LOCAL = GitSettings(
     },
 )
 """For local commands: without the user's settings, and without connections."""
+
+
+class Options(TypedDict, total=False):
+    """The options of `attempt`, but for the working directory."""
+
+    settings: GitSettings
+    stdin: Iterable[str]
+    timeout_s: float
+    file_limit_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -233,14 +242,7 @@ def _limited(file_limit_bytes: int | None) -> tuple[str, ...]:
     return ("sh", "-c", f'ulimit -f {file_limit_bytes // 512} && exec "$@"', "sh")
 
 
-def git(
-    *arguments: str,
-    directory: Path | None = None,
-    settings: GitSettings = LOCAL,
-    stdin: Iterable[str] = (),
-    timeout_s: float = TIMEOUT_S,
-    file_limit_bytes: int | None = None,
-) -> str:
+def git(*arguments: str, directory: Path | None = None, **options: Unpack[Options]) -> str:
     """Run git as `attempt` does; return its output.
 
     Raises:
@@ -248,16 +250,10 @@ def git(
         UnexplainedError: git failed for an unknown reason.
         InsidersError: git failed for a known reason.
     """
-    result = attempt(
-        *arguments,
-        directory=directory,
-        settings=settings,
-        stdin=stdin,
-        timeout_s=timeout_s,
-        file_limit_bytes=file_limit_bytes,
-    )
+    result = attempt(*arguments, directory=directory, **options)
     if result.status != 0:
-        raise explain(result.stderr, _name(arguments), settings.remote)
+        remote = options.get("settings", LOCAL).remote
+        raise explain(result.stderr, _name(arguments), remote)
     return result.stdout
 
 
@@ -272,31 +268,13 @@ def _name(arguments: Sequence[str]) -> str:
     raise ValueError(arguments)
 
 
-def in_mirror(
-    mirror: Path,
-    *arguments: str,
-    settings: GitSettings = LOCAL,
-    stdin: Iterable[str] = (),
-    timeout_s: float = TIMEOUT_S,
-    file_limit_bytes: int | None = None,
-) -> str:
+def in_mirror(mirror: Path, *arguments: str, **options: Unpack[Options]) -> str:
     """Run git on a bare repository."""
-    return git(
-        # Otherwise git would search the parent directories for a repository and use its settings.
-        # It also skips the check of safe.directory, which fails for a mirror of another owner.
-        f"--git-dir={mirror}",
-        *arguments,
-        settings=settings,
-        stdin=stdin,
-        timeout_s=timeout_s,
-        file_limit_bytes=file_limit_bytes,
-    )
+    # Otherwise git would search the parent directories for a repository and use its settings. It
+    # also skips the check of safe.directory, which fails for a mirror of another owner.
+    return git(f"--git-dir={mirror}", *arguments, **options)
 
 
-def in_tree(
-    tree: Path, *arguments: str, stdin: Iterable[str] = (), timeout_s: float = TIMEOUT_S
-) -> str:
+def in_tree(tree: Path, *arguments: str, stdin: Iterable[str] = ()) -> str:
     """Run git on a work tree."""
-    return git(
-        f"--git-dir={tree / '.git'}", *arguments, directory=tree, stdin=stdin, timeout_s=timeout_s
-    )
+    return git(f"--git-dir={tree / '.git'}", *arguments, directory=tree, stdin=stdin)

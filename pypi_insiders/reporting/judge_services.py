@@ -6,6 +6,7 @@ from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
 from pypi_insiders.systemd import exit_codes, unit_names
+from pypi_insiders.systemd.index_address import OTHER_PORT
 from pypi_insiders.systemd.service_status import Condition, Overview, Services, seconds
 from pypi_insiders.systemd.unit_names import REQUESTS, SERVER, WATCHER
 from pypi_insiders.systemd.unit_state import UnitState
@@ -15,7 +16,6 @@ from pypi_insiders.util.errors import InsidersError
 # One may be missed while the machine sleeps, and another by a long update.
 _OVERDUE = 3
 """Intervals."""
-_OTHER_PORT = "stop that program, or set another `port` under [server]"
 _LOGS = "see why: `pypi-insiders server logs`"
 
 
@@ -86,14 +86,14 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
             return  # the server is stopped, which has a line already
         # A warning, as the index of this user does not run anyway.
         if fetched.is_other:
-            yield warning(INDEX, fetched.error, _OTHER_PORT)
+            yield warning(INDEX, fetched.error, OTHER_PORT)
             return
         if fetched.refused_user:
             hint = f"correct ~/.netrc, or `pypi-insiders server password {fetched.refused_user}`"
             yield problem(INDEX, fetched.error, hint)
             return
         is_foreign = fetched.is_answering and not fetched.is_index
-        yield problem(INDEX, fetched.error, _OTHER_PORT if is_foreign else _LOGS)
+        yield problem(INDEX, fetched.error, OTHER_PORT if is_foreign else _LOGS)
     elif fetched.needs_password:
         yield note(
             INDEX,

@@ -11,6 +11,9 @@ from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import listeners
 from pypi_insiders.util.errors import InsidersError
 
+OTHER_PORT = "stop that program, or set another `port` under [server]"
+"""The hint if another program has the port of the index."""
+
 
 class Address(NamedTuple):
     """The address of the index."""
@@ -82,8 +85,7 @@ def compare(url: str, server: ServerSettings, *, is_moved: bool) -> Elsewhere:
         found = listeners.on(server.port, addresses.of_host(server.host))
         if users := " and ".join(sorted({item.holder for item in found})):
             # Not `server restart`, which would fail.
-            hint = "stop that program, or set another `port` under [server]"
-            return Elsewhere(f"{text}: port {server.port} is used by {users}", hint)
+            return Elsewhere(f"{text}: port {server.port} is used by {users}", OTHER_PORT)
     return Elsewhere(text, "run `pypi-insiders server restart` to move it")
 
 

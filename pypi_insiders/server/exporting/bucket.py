@@ -20,8 +20,9 @@ from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import held_names
 from pypi_insiders.server.exporting import contents
-from pypi_insiders.server.exporting.contents import METADATA, PROBLEM, Exported, ExportResult
+from pypi_insiders.server.exporting.contents import PROBLEM, Exported, ExportResult
 from pypi_insiders.server.web import feed, pages
+from pypi_insiders.server.web.pages import METADATA
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.files import locked, read_text, write_atomic
 from pypi_insiders.util.media_types import SIMPLE_JSON

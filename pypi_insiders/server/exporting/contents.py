@@ -15,12 +15,11 @@ from pypi_insiders.repositories.held_names import Names
 from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.server.web import feed, installer_errors, pages
+from pypi_insiders.server.web.pages import METADATA
 from pypi_insiders.util.media_types import SIMPLE_JSON
 
 _log = logging.getLogger(__name__)
 
-METADATA = ".metadata"
-"""The ending of core metadata beside a wheel. Source: PEP 658."""
 PROBLEM = "problem.json"
 PAGES = {"index.html": pages.HTML, "index.json": SIMPLE_JSON}
 """File name to media type."""

@@ -12,7 +12,8 @@ from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.published import Project
 from pypi_insiders.server.exporting import contents, tree
-from pypi_insiders.server.exporting.contents import METADATA, ChangedError
+from pypi_insiders.server.exporting.contents import ChangedError
+from pypi_insiders.server.web.pages import METADATA
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes, sha256
 

@@ -4,10 +4,9 @@ from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.server.web import installer_errors
 from pypi_insiders.server.web.headers import byte_range
 from pypi_insiders.server.web.held import Held
+from pypi_insiders.server.web.pages import METADATA
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Headers, Response, not_found, precondition
-
-_METADATA = ".metadata"
 
 
 class Downloads:
@@ -32,8 +31,8 @@ class Downloads:
 
         Source: RFC 9110, sections 13 and 14; PEP 658 for the metadata.
         """
-        if name.endswith(_METADATA):
-            return self._metadata(request, name.removesuffix(_METADATA))
+        if name.endswith(METADATA):
+            return self._metadata(request, name.removesuffix(METADATA))
         opened = self._catalog.open(name)
         if opened is None:
             return self._missing(request, name)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 API_VERSION = "1.1"
 HTML = "text/html"
+METADATA = ".metadata"
+"""The ending of core metadata beside a wheel. Source: PEP 658."""
 
 
 def project_list(names: Iterable[str], media_type: str) -> bytes:
