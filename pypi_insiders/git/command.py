@@ -60,7 +60,8 @@ ENVIRONMENT = {
     "SSH_ASKPASS": "false",
     "SSH_ASKPASS_REQUIRE": "force",
     "GIT_ASKPASS": "false",
-    "LC_ALL": "C.UTF-8",
+    # Without a locale, which git and its helpers would each load, a tenth of their processor time.
+    "LC_ALL": "C",
     # A repository in a newer format could not be read by an older git.
     "GIT_DEFAULT_HASH": "sha1",
     "GIT_DEFAULT_REF_FORMAT": "files",

@@ -43,3 +43,11 @@ def test_a_missing_git_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     with pytest.raises(InsidersError) as caught:
         command.git("version")
     assert (caught.value.message, caught.value.hint) == ("git was not found", "install git")
+
+
+def test_git_and_its_helpers_load_no_locale(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither that of the user, which would translate messages, nor one that takes time."""
+    for name in ("LANG", "LANGUAGE", "LC_ALL"):
+        monkeypatch.setenv(name, "de_DE.UTF-8")
+    shown = command.git("-c", "alias.shown=!echo $LC_ALL $LANGUAGE", "shown")
+    assert set(shown.split()) == {"C"}
