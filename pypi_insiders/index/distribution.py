@@ -42,7 +42,11 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9._+!-]+")
 # Names and normalized versions as build backends write them, a part of what `packaging` accepts.
 _NAME, _NUMBER = r"[A-Za-z0-9]+(?:[{}][A-Za-z0-9]+)*", "(?:0|[1-9][0-9]*)"
 _RELEASE = rf"{_NUMBER}(?:\.{_NUMBER})*"
-_VERSION = rf"{_RELEASE}(?:(?:a|b|rc){_NUMBER})?(?:\.post{_NUMBER})?(?:\.dev{_NUMBER})?"
+_LOCAL = rf"(?:{_NUMBER}|[0-9]*[a-z][a-z0-9]*)"
+_VERSION = (
+    rf"{_RELEASE}(?:(?:a|b|rc){_NUMBER})?(?:\.post{_NUMBER})?(?:\.dev{_NUMBER})?"
+    rf"(?:\+{_LOCAL}(?:\.{_LOCAL})*)?"
+)
 _USUAL = re.compile(
     rf"({_NAME.format('._')})-({_VERSION})(?:-[a-z0-9_]+(?:\.[a-z0-9_]+)*){{3}}\.whl"
     rf"|({_NAME.format('._-')})-({_VERSION})\.tar\.gz"

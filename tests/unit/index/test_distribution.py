@@ -222,17 +222,20 @@ def test_spellings_of_one_file_are_of_one_kind() -> None:
 def test_the_short_way_to_a_project_leads_where_the_long_one_does() -> None:
     """Of names that are made of the parts of names, in any order."""
     parts = ["a", "B1", "_", ".", "-", "__", "1", "1.0", "2.0rc1", "1.0.post1", "1.0.dev2", "+x",
-             "-1.0", "-1.0-py3-none-any", "-py2.py3", ".whl", ".tar.gz", ".zip", "\n"]  # fmt: skip
+             "+x.1", "+01a", ".01", "-1.0", "-1.0-py3-none-any", "-py2.py3", ".whl",
+             ".tar.gz", ".zip", "\n"]  # fmt: skip
     choose, usual = random.Random(18), 0
     for _ in range(20_000):
         name = "".join(choose.choices(parts, k=choose.randint(1, 5)))
         name += choose.choice(("", ".whl", ".tar.gz", "-1.0-py3-none-any.whl", "-1.0.tar.gz"))
         try:
-            expected: str = release_of(name)[0]
+            release = release_of(name)
         except DistributionError:
-            expected = ""
-        assert (name, project_of(name)) == (name, expected)
-        usual += bool(expected)
+            assert (name, project_of(name)) == (name, "")
+            continue
+        assert (name, project_of(name)) == (name, release[0])
+        assert is_of(name, release[0], str(release[1]))
+        usual += 1
     assert usual > 1_000
 
 
