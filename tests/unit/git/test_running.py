@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,8 @@ from projects import git
 
 from pypi_insiders.git import command, running
 from pypi_insiders.git.command import GitSettings
+from pypi_insiders.util import process_group
+from pypi_insiders.util.disk_reserve import DiskFullError, Guard
 from pypi_insiders.util.errors import InsidersError
 
 _MIB = 1024 * 1024
@@ -54,16 +57,18 @@ def test_no_git_runs_after_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
     ids=["waits", "ends"],
 )
 def test_the_end_of_the_output_is_not_that_of_the_process(
-    then: str, printed: bytes, status: int | None
+    monkeypatch: pytest.MonkeyPatch, then: str, printed: bytes, status: int | None
 ) -> None:
-    """It is killed in time, or has a status of its own."""
+    """It is killed in time, and not before it, or has a status of its own."""
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 0.2)
     code = f"import os, signal; os.write(1, b'printed'); os.close(1); os.close(2); {then}"
     argv = [sys.executable, "-c", code]
     process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    until_s = time.monotonic() + (1 if status is None else 100)
+    until_s = time.monotonic() + (0.5 if status is None else 100)
     found, errors, ended = running.finish(process, until_s, connects=False)
     assert (bytes(found), bytes(errors), ended) == (printed, b"", status)
     assert process.returncode == (-signal.SIGKILL if status is None else status)
+    assert (time.monotonic() < until_s) is (status is not None)
 
 
 def _running() -> list[bytes]:
@@ -90,3 +95,57 @@ def test_what_git_prints_at_once_is_counted_too(
     else:
         printed = command.in_mirror(tmp_path / "git", "cat-file", "blob", blob)
         assert len(printed) == size_bytes
+
+
+@pytest.fixture
+def silent() -> Iterator["subprocess.Popen[bytes]"]:
+    """A process that does nothing until it gets something to repeat."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(["cat"], stdin=pipe, stdout=pipe, stderr=pipe) as process:
+        yield process
+
+
+def test_a_host_that_makes_no_progress_is_not_waited_for(
+    silent: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though there is time left."""
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 0.2)
+    until_s = time.monotonic() + 100
+    assert running.finish(silent, until_s, connects=True) == (bytearray(), bytearray(), None)
+    assert silent.returncode == -signal.SIGKILL
+    assert time.monotonic() < until_s
+
+
+def test_a_host_that_makes_progress_is_waited_for(
+    silent: "subprocess.Popen[bytes]", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However little comes, and however long it takes."""
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 0.2)
+    look, seen, begun_s = process_group.activity, set[int | None](), time.monotonic()
+    assert silent.stdin is not None
+    give = silent.stdin
+
+    def progress(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
+        if time.monotonic() - begun_s > 0.5:
+            give.close()
+            return None
+        give.write(b"x")
+        give.flush()
+        while (found := look(process, apart=apart, waiting=waiting)) in seen:
+            pass
+        seen.add(found)
+        return found
+
+    monkeypatch.setattr(running, "activity", progress)
+    printed, _, status = running.finish(silent, begun_s + 100, connects=True)
+    assert (bytes(printed), status) == (b"x" * len(seen), 0)
+
+
+def test_git_ends_before_the_disk_is_full(tmp_path: Path) -> None:
+    """Also on this machine; and that is what is reported, not a time that is over."""
+    settings = GitSettings(options=("alias.wait=!exec tail -f /dev/null",))
+    with (
+        Guard(2**60).guarding(tmp_path),
+        pytest.raises(DiskFullError, match=r"^git wait: stopped because the disk is almost full$"),
+    ):
+        command.attempt("wait", settings=settings, timeout_s=100)

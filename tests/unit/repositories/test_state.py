@@ -1,6 +1,7 @@
 """What is remembered of each repository between two updates."""
 
 import tempfile
+import time
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pypi_insiders.config.paths import Paths, build_logs
+from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.repositories import sandbox_state
 from pypi_insiders.repositories.state import (
     Build,
@@ -21,6 +23,7 @@ from pypi_insiders.repositories.state import (
     forget,
     load,
     load_checks,
+    origins,
     save,
     save_checks,
 )
@@ -129,6 +132,35 @@ def test_the_file_as_other_programs_see_it(tmp_path: Path) -> None:
 
 def test_nothing_is_known_without_a_file(tmp_path: Path) -> None:
     assert load(tmp_path, "ns/proj") == RepositoryState(None, [], None, [], [])
+
+
+def test_a_file_is_of_the_build_that_published_it(tmp_path: Path) -> None:
+    """A later one of the same name was not published over it."""
+    first, second = _build("1.0", file="one"), _build("2.0", file="two")
+    save(tmp_path, "ns/proj", RepositoryState("probe", [first, second]))
+    origin = Origin("ns/proj", first.tag, first.commit)
+    assert origins(tmp_path) == {"file": ("one", origin, first.built_at)}
+
+
+def test_times_in_the_future_count_as_now(tmp_path: Path) -> None:
+    """Of a clock that was wrong: nothing waits for years."""
+    now_s = int(time.time())
+    later_s = now_s + 10**8
+    build = replace(_build("1.0"), built_at=later_s)
+    failures = {
+        tag: Failure("c", "failed", 1, failed_s, next_s)
+        for tag, failed_s, next_s in (("a", later_s, later_s + 60), ("b", now_s, later_s))
+    }
+    save(tmp_path, "ns/proj", RepositoryState("probe", [build], failures=failures))
+    check = Check(later_s, unreachable_since=later_s, errors=["failed"], tried_at=now_s)
+    save_checks(tmp_path, {"ns/proj": check})
+    known, (seen,) = load(tmp_path, "ns/proj"), load_checks(tmp_path).values()
+    read_s, due = int(time.time()), known.failures["a"]
+    times_s = [known.builds[0].built_at, due.failed_at, due.next_at]
+    times_s += filter(None, (seen.checked_at, seen.unreachable_since))
+    assert (len(times_s), now_s <= min(times_s), max(times_s) <= read_s) == (5, True, True)
+    assert known.failures["b"] == failures["b"]
+    assert (seen.errors, seen.tried_at) == (["failed"], now_s)
 
 
 def test_built_tags_and_files_are_in_the_order_of_the_builds() -> None:
