@@ -21,9 +21,6 @@ def reason(output: str) -> str:
 
     That is the last line, or the error of a program if the last line has only its status.
 
-    Args:
-        output: the output of a build hook.
-
     Source: https://docs.rs/anyhow/latest/anyhow/struct.Error.html#display-representations, as
     maturin and cargo print errors.
     """

@@ -55,9 +55,6 @@ def check(project: Path, tree: Path) -> None:
 def complaint(text: str) -> str | None:
     """Return why a `pyproject.toml` is refused; `None` if `build` may read it.
 
-    Args:
-        text: the content of the file.
-
     Raises:
         InsidersError: it cannot be parsed now; the project is not at fault.
     """

@@ -37,12 +37,7 @@ _HOP_BY_HOP = re.compile(rb"(?im)^(?:proxy-[\w-]+|connection|keep-alive):[^\n]*\
 
 
 class _Refused(Exception):  # noqa: N818 - it becomes an answer
-    """A request that is refused.
-
-    Args:
-        status: the HTTP status of the answer.
-        why: the reason, in one line.
-    """
+    """A request that is refused."""
 
     def __init__(self, status: str, why: str) -> None:
         super().__init__(why)

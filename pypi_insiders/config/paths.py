@@ -8,9 +8,6 @@ from typing import NamedTuple
 class Locks:
     """The lock files.
 
-    Args:
-        state: their directory.
-
     Source: flock(2).
     """
 

@@ -55,13 +55,7 @@ def look(
 
 
 def _reached(name: str, reply: Reply, place: str) -> Finding:
-    """Return the finding about one repository.
-
-    Args:
-        name: of the repository.
-        reply: its answer.
-        place: by whom it was read.
-    """
+    """Return the finding about one repository."""
     if reply.error is not None:
         # A host that is away comes back by itself; a refusal does not.
         verdict = Verdict.WARNING if reply.is_away else Verdict.PROBLEM

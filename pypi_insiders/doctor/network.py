@@ -87,12 +87,7 @@ def _ahead(headers: Message, at_s: float) -> float | None:
 
 
 def look(url: str, answer: TimedAnswer) -> Iterator[Finding]:
-    """Return the findings about the fallback index and about the clock.
-
-    Args:
-        url: of the fallback index.
-        answer: its answer.
-    """
+    """Return the findings about the fallback index and about the clock."""
     shown = without_credentials(url)
     yield _fallback(shown, answer)
     yield clock(shown, answer.ahead_s, is_kept=is_kept())

@@ -46,11 +46,6 @@ def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
     Contents of files are not fetched if the host supports that; `export` fetches those of a
     commit. Only one caller at a time may use a mirror.
 
-    Args:
-        url: of the repository.
-        mirror: path of the mirror.
-        access: the access to its host.
-
     Raises:
         UnreachableError: the host is unreachable.
         InsidersError: the repository cannot be read, or the disk cannot be written.
@@ -62,12 +57,6 @@ def fetch(url: str, mirror: Path, access: Access = GITS_OWN) -> None:
 
 def fetch_commit(url: str, mirror: Path, commit: str, access: Access = GITS_OWN) -> None:
     """Fetch a commit into a mirror, even if no tag refers to it any more.
-
-    Args:
-        url: of the repository.
-        mirror: path of the mirror.
-        commit: full hash.
-        access: the access to its host.
 
     Raises:
         UnreachableError: the host is unreachable.
@@ -93,10 +82,6 @@ def check_commit(mirror: Path, name: str) -> None:
 
 def tag_message(mirror: Path, tag: str) -> str:
     """Return the message of an annotated tag without its signature; empty for any other tag.
-
-    Args:
-        mirror: the mirror of the repository.
-        tag: its name.
 
     Raises:
         InsidersError: the mirror cannot be read.

@@ -73,12 +73,7 @@ def finish(
 
 
 class _Output:
-    """What a process prints, within the limits.
-
-    Args:
-        printed: its standard output.
-        errors: its standard error.
-    """
+    """What a process prints, within the limits."""
 
     # Not communicate(), which makes a selector, and sleeps until it looks for the end again: most
     # commands end within milliseconds.

@@ -10,9 +10,6 @@ from pypi_insiders.util.process_group import family
 def waiting_helper(process: int) -> str | None:
     """Return the name of the credential helper for which a git process waits.
 
-    Args:
-        process: the ID of git.
-
     Returns:
         Its name or path, `of credential.helper` if it has none; `None`: git waits for none.
 

@@ -74,9 +74,6 @@ def kind_of(name: str) -> tuple[BuildTag, frozenset[Tag]] | None:
 
     Of two, such as `Probe-1.0-py3-none-any.whl` and `probe-1.0-py3-none-any.whl`, an installer
     takes either.
-
-    Args:
-        name: of a distribution.
     """
     return parse_wheel_filename(name)[2:] if is_wheel(name) else None
 
@@ -131,9 +128,6 @@ def possible_projects(name: str) -> frozenset[str]:
     These are old forms (`x-1.0.tgz`, `x-1.0.egg`), new or unknown endings after a version
     (`x-1.0.tar.zst`, `x-1.0.lz`), invalid build tags and names without a version. Such a file is
     not served, but its project is private. Where the name could end in several places, all count.
-
-    Args:
-        name: a file name.
 
     Returns:
         Normalized names.

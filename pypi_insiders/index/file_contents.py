@@ -75,11 +75,7 @@ def read(path: Path, name: str | None = None) -> Contents:
 
 @contextlib.contextmanager
 def damage_reported(name: str) -> Iterator[None]:
-    """Raise `DistributionError` for the exceptions that a damaged file causes.
-
-    Args:
-        name: the file name for the message.
-    """
+    """Raise `DistributionError` for the exceptions that a damaged file causes."""
     try:
         yield
     except InsidersError:

@@ -219,11 +219,7 @@ class Strangers(NamedTuple):
         return f"{self.release}: not built from {self.repository}: {listed(self.files, _SHOWN)}"
 
     def hint(self, directory: Path) -> str:
-        """Return what to do.
-
-        Args:
-            directory: the distributions directory.
-        """
+        """Return what to do."""
         what = "that file" if len(self.files) == 1 else "those files"
         update = f"`pypi-insiders update {self.repository}`"
         if self.tag:

@@ -56,13 +56,7 @@ def list_command(kind: str, remote: str) -> str:
 
 
 def not_found(branch: str, branches: Collection[str], remote: str) -> InsidersError:
-    """Return the error of a branch that a repository lacks.
-
-    Args:
-        branch: the branch.
-        branches: those of the repository.
-        remote: its URL.
-    """
+    """Return the error of a branch that a repository lacks."""
     # Some repositories have thousands, and the hint lists them.
     meant = did_you_mean(branch, branches) if 0 < len(branches) <= _MOST_KNOWN else ""
     return InsidersError(

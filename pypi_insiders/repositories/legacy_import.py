@@ -24,10 +24,6 @@ _COMMAND = r"-Impypi_insiders %s run(?: |$)"
 def parse(path: Path, text: str) -> list[Repository]:
     """Parse the `repos.json` of the original.
 
-    Args:
-        path: the file, for messages.
-        text: its content.
-
     Raises:
         InsidersError: it is not such a list; the message has all problems.
     """

@@ -86,11 +86,6 @@ def of_pyproject(
 ) -> list[GitRequirement]:
     """Find what a pyproject.toml takes from Git: requirements, sources of uv, tables of Poetry.
 
-    Args:
-        path: the file, for messages.
-        document: its content.
-        known: the watched repositories.
-
     Raises:
         InsidersError: a repository has no URL that can be watched; the message has all problems.
     """
@@ -99,11 +94,6 @@ def of_pyproject(
 
 def of_requirements(path: Path, text: str, known: Mapping[str, Repository]) -> list[GitRequirement]:
     """Find what a file of requirements takes from Git.
-
-    Args:
-        path: the file, for messages.
-        text: its content.
-        known: the watched repositories.
 
     Raises:
         InsidersError: a repository has no URL that can be watched; the message has all problems.

@@ -28,12 +28,7 @@ def settings_file(paths: Paths) -> Path:
 
 
 def clones(paths: Paths, document: Mapping[str, Any]) -> Path:
-    """Return the directory with its clones, which are its list of repositories.
-
-    Args:
-        paths: all paths of this program.
-        document: its settings.
-    """
+    """Return the directory with its clones, which are its list of repositories."""
     return _directory(document, "sources-directory", paths.cache)
 
 
@@ -47,11 +42,6 @@ def load(
     paths: Paths, document: Mapping[str, Any], known: Mapping[str, Repository]
 ) -> list[Repository]:
     """Return the repositories that it has cloned, each with the project of its pyproject.toml.
-
-    Args:
-        paths: all paths of this program.
-        document: its settings.
-        known: the watched repositories.
 
     Raises:
         InsidersError: a clone has no URL that can be watched; the message has all problems.

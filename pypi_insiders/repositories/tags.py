@@ -226,11 +226,6 @@ def _floor(
 def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
     """Check that at least one tag is a release.
 
-    Args:
-        refs: all tags of a repository.
-        pattern: which of them are releases.
-        name: `NS/PROJ`, for the hint.
-
     Raises:
         InsidersError: there are no tags, or none is a version that matches the pattern.
     """

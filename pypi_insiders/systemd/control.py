@@ -65,11 +65,6 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
 
     A running service is restarted only if its units or settings have changed.
 
-    Args:
-        part: the service.
-        setup: the input of its units.
-        at_login: whether to enable it.
-
     Raises:
         InsidersError: the user manager is unavailable, a unit cannot be installed, the index would
             be reachable without a password, or the service does not start.

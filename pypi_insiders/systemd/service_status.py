@@ -157,10 +157,6 @@ def observe(
 def look_at_one(name: str, now: datetime) -> Overview:
     """Read the state of the units that update one repository.
 
-    Args:
-        name: `NS/PROJ`.
-        now: as in `look`.
-
     Raises:
         InsidersError: no user manager is running.
     """

@@ -27,12 +27,7 @@ _HAS_POINTERS = "has pointers of Git LFS"
 
 
 def advice(repository: Repository, error: BuildError) -> str | None:
-    """Return which key may help, by what a build wrote; `None`: none.
-
-    Args:
-        repository: that failed to build.
-        error: of the build, with its output.
-    """
+    """Return which key may help, by what a build wrote; `None`: none."""
     output, remedy = error.output, error.remedy
     command = f"pypi-insiders repos set {repository.name}"
     if _HAS_POINTERS in error.message and not repository.lfs:

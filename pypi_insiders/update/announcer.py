@@ -17,12 +17,7 @@ _log = logging.getLogger(__name__)
 
 
 class Announcer:
-    """Runs `release-command` once for each release, in a unit of its own if there is one.
-
-    Args:
-        paths: all paths of the program.
-        settings: the settings of `config.toml`.
-    """
+    """Runs `release-command` once for each release, in a unit of its own if there is one."""
 
     def __init__(self, paths: Paths, settings: Settings) -> None:
         self._paths = paths
@@ -30,12 +25,7 @@ class Announcer:
         self._own = dict[str, None]()
 
     def resume(self, watched: Iterable[str], chosen: Iterable[str]) -> None:
-        """Start the command for releases for which earlier updates have not run it.
-
-        Args:
-            watched: the watched repositories.
-            chosen: those of this update.
-        """
+        """Start the command for releases for which earlier updates have not run it."""
         with _no_failure():
             if not self._is_wanted:
                 # Once it is set again, it is for what is published from then on.
@@ -79,11 +69,7 @@ class Announcer:
             new_releases.cancel(self._paths, release)
 
     def settle(self, name: str) -> None:
-        """Start the command for the new releases of a repository, which are recorded now.
-
-        Args:
-            name: the repository.
-        """
+        """Start the command for the new releases of a repository, which are recorded now."""
         if not self._is_wanted:
             return
         with _no_failure():

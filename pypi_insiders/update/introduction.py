@@ -34,10 +34,6 @@ class Introduction:
 def check(paths: Paths, new: Iterable[Repository]) -> Introduction:
     """Check repositories that are new or have no project name yet.
 
-    Args:
-        paths: all paths of the program.
-        new: the repositories to be added.
-
     Raises:
         InsidersError: `repos.toml` cannot be read.
     """

@@ -50,13 +50,7 @@ class BuildResult:
 
 
 class ReleaseBuilder:
-    """Builds the releases of one repository.
-
-    Args:
-        context: of the update.
-        repository: the repository.
-        sources: its sources.
-    """
+    """Builds the releases of one repository."""
 
     def __init__(
         self, context: UpdateContext, repository: Repository, sources: ReleaseSources

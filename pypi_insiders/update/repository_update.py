@@ -23,12 +23,7 @@ _log = logging.getLogger(__name__)
 
 
 class RepositoryUpdate:
-    """The update of one repository: call `check`, `fetch` and `build` in this order.
-
-    Args:
-        context: of the update.
-        repository: the repository.
-    """
+    """The update of one repository: call `check`, `fetch` and `build` in this order."""
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
         self._context = context

@@ -124,12 +124,7 @@ class _Stage(Enum):
 
 
 class UpdateRun:
-    """Check, fetch and build repositories, several at once.
-
-    Args:
-        context: of the update.
-        chosen: the repositories.
-    """
+    """Check, fetch and build repositories, several at once."""
 
     # Each stage has its own threads, so that a hanging host does not delay builds. Repositories
     # without a failure last time never wait for those with one: none of the latter is fetched

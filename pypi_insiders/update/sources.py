@@ -45,12 +45,7 @@ class TaggedRelease:
 
 
 class ReleaseSources:
-    """Fetches a repository, and checks out the commits of its releases.
-
-    Args:
-        context: of the update.
-        repository: the repository.
-    """
+    """Fetches a repository, and checks out the commits of its releases."""
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
         self._context = context

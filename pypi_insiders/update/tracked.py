@@ -36,12 +36,7 @@ def build_settings(item: Repository) -> str:
 
 
 class TrackedRepository:
-    """A repository during its update, with its state; only `commit` writes the state.
-
-    Args:
-        context: of the update.
-        repository: the repository.
-    """
+    """A repository during its update, with its state; only `commit` writes the state."""
 
     def __init__(self, context: UpdateContext, repository: Repository) -> None:
         self._context = context

@@ -113,11 +113,6 @@ def export_to(store: "ObjectStore", paths: Paths) -> ExportResult:
 class _Bucket:
     """One export to a bucket.
 
-    Args:
-        store: the bucket.
-        paths: all paths of the program.
-        catalog: of the index.
-
     Raises:
         InsidersError: the bucket has other objects, or cannot be listed.
     """

@@ -27,11 +27,6 @@ _TRIES = 3
 def copy(catalog: Catalog, names: Iterable[str], directory: Path) -> tuple[list[Project], set[str]]:
     """Copy new and changed files.
 
-    Args:
-        catalog: of the index.
-        names: the projects.
-        directory: of the export.
-
     Returns:
         The projects that have a file to export, and the names of the new files.
 

@@ -123,12 +123,6 @@ def begin(paths: Paths, directory: Path, configuration: str) -> Record:
 def finish(record: Record, paths: Paths, directory: Path, found: Exported) -> None:
     """Write the record of an export of everything, unless a file of the index is damaged.
 
-    Args:
-        record: from `begin`.
-        paths: all paths of the program.
-        directory: of the export.
-        found: what was exported.
-
     Raises:
         InsidersError: it cannot be written.
     """

@@ -132,13 +132,7 @@ class Detail:
 def front(
     index: IndexOverview, standings: Iterable[RepositoryStatus], judgement: Judgement
 ) -> list[Row]:
-    """List all projects, also those without a release: problems first, then the newest.
-
-    Args:
-        index: its projects.
-        standings: of the watched repositories.
-        judgement: of everything.
-    """
+    """List all projects, also those without a release: problems first, then the newest."""
     watched: dict[str | None, list[RepositoryStatus]] = {}
     for standing in standings:
         watched.setdefault(standing.project, []).append(standing)
@@ -278,12 +272,7 @@ def made_by(builds: Iterable[Build]) -> dict[tuple[str, str], Build]:
 
 
 def releases(project: Project, made: Mapping[tuple[str, str], Build]) -> tuple[ShownRelease, ...]:
-    """List the releases of a project, newest first.
-
-    Args:
-        project: what the index holds of it.
-        made: as `made_by` returns it.
-    """
+    """List the releases of a project, newest first."""
     # The files of a project are sorted by version, so each version keeps its place.
     files: dict[str, list[Entry]] = {}
     for entry in reversed(project.files):
