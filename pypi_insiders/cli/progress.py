@@ -54,8 +54,8 @@ def live() -> Iterator[Callable[[str, Activity | None], None]]:
 
 
 @contextmanager
-def live_line(title: str) -> Iterator[Callable[[str], None]]:
-    """Show one line that changes; it vanishes in the end."""
+def live_line() -> Iterator[Callable[[str], None]]:
+    """Show one line on an update that changes; it vanishes in the end."""
     with _progress() as progress:
-        task = progress.add_task(title, total=None, step="")
+        task = progress.add_task("update", total=None, step="")
         yield lambda step: progress.update(task, step=step, refresh=True)

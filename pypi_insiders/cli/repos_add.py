@@ -15,7 +15,12 @@ from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.config.validators import ASSETS, FORGES
 from pypi_insiders.repositories import changes, heads, lookup, ownership, pasted, registry
-from pypi_insiders.repositories.repository import Repository, demand_consistent, is_insecure
+from pypi_insiders.repositories.repository import (
+    Repository,
+    added_by,
+    demand_consistent,
+    is_insecure,
+)
 from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition
 from pypi_insiders.systemd.unit_names import WATCHER
@@ -132,23 +137,12 @@ def add(
         except UsageError as error:
             if not is_insecure(item.remote):
                 raise
-            words = _typed(specifications, {**given, "insecure-http": True})
+            words = added_by(specifications, {**given, "insecure-http": True})
             hint = f"use https, or accept that: `{shlex.join(words)}`"
             raise UsageError(error.message, hint) from error
     # Before the list is locked for the change: a host may take its 10 seconds.
     found = Introduction() if no_check else introduction.check(paths, new)
     report_added(paths, watch(paths, found, new, tuple(given)), found)
-
-
-def _typed(specifications: Iterable[str], given: Mapping[str, str | int | bool]) -> list[str]:
-    """Return the command line that gives these options."""
-    words = ["pypi-insiders", "repos", "add", *specifications]
-    for key, value in given.items():
-        if isinstance(value, bool):
-            words.append(f"--{key}" if value else f"--no-{key}")
-        else:
-            words += [f"--{key}", str(value)]
-    return words
 
 
 def _specified(

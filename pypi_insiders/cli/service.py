@@ -115,7 +115,7 @@ def wait(place: Position | None, unit: str = WATCHER.service) -> InsidersError |
         # Here, as rich is needed on a terminal only.
         from pypi_insiders.cli.progress import live_line
 
-        display = live_line("update")
+        display = live_line()
     try:
         with display as show:
             following.follow(place, show, unit)

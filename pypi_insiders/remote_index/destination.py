@@ -4,10 +4,8 @@ from dataclasses import dataclass, field
 from urllib.parse import urlsplit, urlunsplit
 
 from pypi_insiders.config.settings import PublishSettings
-from pypi_insiders.config.validators import parse_index_url
+from pypi_insiders.config.validators import PYPI, parse_index_url
 from pypi_insiders.remote_index.errors import PublishError
-
-PYPI = "https://pypi.org/simple/"
 
 _PYPI_UPLOADS = "upload.pypi.org"
 _SIMPLE = ("simple", "+simple")

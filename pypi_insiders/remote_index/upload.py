@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from pypi_insiders.config.validators import PYPI
 from pypi_insiders.index import distribution
 from pypi_insiders.remote_index import simple_api
 from pypi_insiders.remote_index.credentials import VARIABLE, Credentials, find_credentials
-from pypi_insiders.remote_index.destination import PYPI, Destination
+from pypi_insiders.remote_index.destination import Destination
 from pypi_insiders.remote_index.errors import PublishError, failure
 from pypi_insiders.util import process, uv
 from pypi_insiders.util.errors import InsidersError

@@ -168,9 +168,7 @@ class Comparison(NamedTuple):
         return entry.sha256
 
 
-def compare(
-    paths: Paths, record: MetadataCache | None = None, *, verify: bool = False
-) -> list[Difference]:
+def compare(paths: Paths, *, verify: bool = False) -> list[Difference]:
     """Return all published files that are missing, changed or unreadable.
 
     These include the files of repositories that are no longer watched, uploads, and files that
@@ -178,27 +176,24 @@ def compare(
 
     Args:
         paths: all paths of the program.
-        record: the metadata cache (default: opened for this call).
         verify: whether to read every file.
 
     Raises:
         InsidersError: the list of taken-back releases cannot be read.
     """
-    if record is None:
-        with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as opened:
-            return compare(paths, opened, verify=verify)
-    comparison = begin(paths, record, verify=verify)
-    found: list[Difference] = []
-    known_files: set[str] = set()
-    for name, known in state.everything(paths.state):
-        known_files.update(file for build in known.builds for file in build.files)
-        found += comparison.of(name, known)
-    found += comparison.of_others(known_files)
-    for item in found if verify else ():
-        entry = comparison.entries.get(item.file)
-        if item.kind == Kind.CHANGED and entry and not entry.problem:
-            # Recorded, as comparisons that do not read the file could not detect the change.
-            record.put(entry._replace(problem=item.text), None)
+    with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
+        comparison = begin(paths, record, verify=verify)
+        found: list[Difference] = []
+        known_files: set[str] = set()
+        for name, known in state.everything(paths.state):
+            known_files.update(file for build in known.builds for file in build.files)
+            found += comparison.of(name, known)
+        found += comparison.of_others(known_files)
+        for item in found if verify else ():
+            entry = comparison.entries.get(item.file)
+            if item.kind == Kind.CHANGED and entry and not entry.problem:
+                # Recorded, as comparisons that do not read the file could not detect the change.
+                record.put(entry._replace(problem=item.text), None)
     return found
 
 
@@ -223,7 +218,7 @@ class Strangers(NamedTuple):
         what = "that file" if len(self.files) == 1 else "those files"
         update = f"`pypi-insiders update {self.repository}`"
         if self.tag:
-            update = heads.build_command(self.repository, self.tag, is_forced=True)
+            update = heads.build_command(self.repository, self.tag)
         return f"move {what} out of {directory}, then {update}"
 
 

@@ -44,10 +44,9 @@ def subject(tag: str) -> str:
     return tag if branch_of(tag) else f"tag {tag}"
 
 
-def build_command(repository: str, tag: str, *, is_forced: bool = False) -> str:
-    """Return the command that builds a tag or a head, in backticks."""
-    words = ["pypi-insiders", "update", repository, "--tag", tag]
-    return f"`{shlex.join([*words, '--force'] if is_forced else words)}`"
+def build_command(repository: str, tag: str) -> str:
+    """Return the command that builds a tag or a head again, in backticks."""
+    return f"`{shlex.join(['pypi-insiders', 'update', repository, '--tag', tag, '--force'])}`"
 
 
 def list_command(kind: str, remote: str) -> str:

@@ -59,15 +59,19 @@ def remains(paths: Paths, imported: Iterable[Repository]) -> Iterator[str]:
     for part, number in parts:
         port = " and may use the port of this server" if part == "server" else ""
         yield f"the {part} of the original is running{port}; stop it: `kill {number}`"
-    files = [name for name in list_names(paths.data) if name.endswith((".whl", ".tar.gz"))]
-    if files:
-        yield (
-            f"its published files are in {paths.data} ({counted(len(files), 'file')}); "
-            f"to serve them, move them to {paths.distributions}"
-        )
+    yield from remaining_files(paths.data, paths)
     clones = [item.name for item in imported if (paths.cache / item.name / ".git").exists()]
     if clones:
         yield f"its clones in {paths.cache} are no longer used: {', '.join(clones)}"
+
+
+def remaining_files(directory: Path, paths: Paths) -> Iterator[str]:
+    """Yield a line on its published files in a directory, if there are any."""
+    if count := sum(name.endswith((".whl", ".tar.gz")) for name in list_names(directory)):
+        yield (
+            f"its published files are in {directory} ({counted(count, 'file')}); "
+            f"to serve them, move them to {paths.distributions}"
+        )
 
 
 def running(command: str) -> list[int]:

@@ -14,13 +14,16 @@ def owners(paths: Paths, watched: Iterable[Repository]) -> dict[str, str]:
     """Return project to repository, from `repos.toml` or else from the builds."""
     found: dict[str, str] = {}
     for item in watched:
-        project = item.project
-        if project is None:
-            with contextlib.suppress(InsidersError):  # the update of the repository reports it
-                project = state.load(paths.state, item.name).project
-        if project is not None:
+        if project := project_of(paths, item):
             found.setdefault(project, item.name)
     return found
+
+
+def project_of(paths: Paths, item: Repository) -> str | None:
+    """Return the project of a repository, from `repos.toml` or else from its builds."""
+    with contextlib.suppress(InsidersError):  # the update of the repository reports it
+        return item.project or state.load(paths.state, item.name).project
+    return None
 
 
 def foreign_files(

@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
@@ -103,17 +103,23 @@ def add_command(
         project: the project name; `None`: unknown.
         options: further keys that `repos add` sets, to their values.
     """
-    words = ["pypi-insiders", "repos", "add", f"{name}:{project}" if project else name]
-    for option, value in options.items():
-        if isinstance(value, bool):
-            words.append(f"--{option}" if value else f"--no-{option}")
-        else:
-            words += [f"--{option}", str(value)]
+    words = added_by([f"{name}:{project}" if project else name], options)
     if remote is not None and remote != Repository(name).remote:
         words += ["--url", remote]
         if is_insecure(remote):
             words.append("--insecure-http")
     return f"`{shlex.join(words)}`"
+
+
+def added_by(specifications: Iterable[str], options: Mapping[str, Any]) -> list[str]:
+    """Return the words of the command that adds repositories with these options."""
+    words = ["pypi-insiders", "repos", "add", *specifications]
+    for option, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{option}" if value else f"--no-{option}")
+        else:
+            words += [f"--{option}", str(value)]
+    return words
 
 
 def is_insecure(url: str) -> bool:

@@ -12,7 +12,6 @@ from pypi_insiders.repositories.repository import Repository, parse_project
 from pypi_insiders.util import toml
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, read_text
-from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.without_credentials import without_passwords
 
 FILE = "insiders.toml"
@@ -99,12 +98,7 @@ def remains(
             f"stop it: `kill {number}`"
         )
     files = _directory(document, "distributions-directory", paths.data)
-    names = [name for name in list_names(files) if name.endswith((".whl", ".tar.gz"))]
-    if names:
-        yield (
-            f"its published files are in {files} ({counted(len(names), 'file')}); "
-            f"to serve them, move them to {paths.distributions}"
-        )
+    yield from legacy_import.remaining_files(files, paths)
     directory = clones(paths, document)
     if any(imported):
         yield f"its clones in {directory} are no longer used"

@@ -2,13 +2,12 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, store
 from pypi_insiders.index.release_lists import TAKEN_BACK
-from pypi_insiders.repositories import comparison, releases, state
+from pypi_insiders.repositories import comparison, ownership, releases, state
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import uploads
@@ -176,9 +175,8 @@ def report_strangers(
 def projects(paths: Paths, chosen: Iterable[Repository]) -> Iterator[tuple[str, str]]:
     """Yield repositories and their projects, without those that have none yet."""
     for item in chosen:
-        with suppress(InsidersError):  # an unreadable state was logged by the update of it
-            if name := item.project or state.load(paths.state, item.name).project:
-                yield item.name, name
+        if project := ownership.project_of(paths, item):
+            yield item.name, project
 
 
 def _put_aside(paths: Paths, item: Difference) -> str:

@@ -101,7 +101,7 @@ class Publisher:
             _log.info(
                 "%s: %s: %s %s was taken back and is not published; publish it again: %s",
                 self._name, release.subject, built.name, built.version,
-                heads.build_command(self._name, release.tag, is_forced=True),
+                heads.build_command(self._name, release.tag),
             )  # fmt: skip
             self._remember(built.name, build)
             return Publication()

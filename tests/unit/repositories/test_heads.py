@@ -20,7 +20,7 @@ def test_a_head_is_named_by_its_branch_and_commit() -> None:
     assert (heads.branch_of(HEAD), heads.digits_of(HEAD)) == ("feature/x", "1a2b3c4d5")
     assert heads.subject(HEAD) == HEAD
     command = "`pypi-insiders update me/probe --tag 'branch feature/x at 1a2b3c4d5' --force`"
-    assert heads.build_command("me/probe", HEAD, is_forced=True) == command
+    assert heads.build_command("me/probe", HEAD) == command
 
 
 @pytest.mark.parametrize("tag", ["v1.0", "branch", "branch-main-at-1a2b3c4d5", "main"])
