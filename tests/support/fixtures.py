@@ -166,6 +166,12 @@ def person(tmp_path: Path) -> Person:
 
 
 @pytest.fixture
+def paths(tmp_path: Path) -> Paths:
+    """Four directories that are not there yet."""
+    return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+
+
+@pytest.fixture
 def gitconfig(person: Person, monkeypatch: pytest.MonkeyPatch) -> Path:
     """The `~/.gitconfig`, not there yet, of the person that the test itself is now."""
     for name in os.environ:

@@ -1,7 +1,6 @@
 """detail: which repository `show` describes."""
 
 from datetime import UTC, datetime
-from pathlib import Path
 
 import pytest
 
@@ -12,8 +11,7 @@ from pypi_insiders.repositories.state import RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 
-def test_an_address_of_another_host_shows_no_removed_repository(tmp_path: Path) -> None:
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+def test_an_address_of_another_host_shows_no_removed_repository(paths: Paths) -> None:
     now = datetime.now(UTC)
     state.save(paths.state, "n/Proj", RepositoryState("one", remote="https://codeberg.org/n/proj"))
     assert detail.give(paths, "codeberg.org/n/proj", now).name == "n/Proj"

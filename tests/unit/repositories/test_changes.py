@@ -11,7 +11,7 @@ from pypi_insiders.util.errors import InsidersError
 
 
 def test_the_token_of_a_repository_is_hidden_from_its_builds(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Under any name; what lies beside it is not."""
     home = tmp_path / "home"
@@ -19,7 +19,6 @@ def test_the_token_of_a_repository_is_hidden_from_its_builds(
     (home / "tokens/gh").touch()
     (home / "data").mkdir()
     monkeypatch.setenv("HOME", str(home))
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     item = Repository("me/probe", token_file="~/tokens/gh", readable=("~/data",))
     assert user_files_of(paths, item).readable == (home / "data",)
     for path in ("~/tokens/gh", "~/tokens"):

@@ -46,9 +46,8 @@ def test_one_of_three_files_holds_all_names(sound: int, others: tuple[bytes | No
         assert held_name_files.load(paths) == (found, None)
 
 
-def test_a_name_that_cannot_be_written_is_read_as_it_is_written(tmp_path: Path) -> None:
+def test_a_name_that_cannot_be_written_is_read_as_it_is_written(paths: Paths) -> None:
     """Or else each sync of the names would write all files."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     paths.state.mkdir()
     paths.held_names.write_text(r'{"x\ud800": null}')
     found, _ = held_name_files.load(paths)

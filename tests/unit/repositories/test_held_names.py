@@ -16,11 +16,6 @@ from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.state import RepositoryState
 
 
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
-
-
 def _write(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(text)
@@ -182,10 +177,9 @@ def test_an_error_is_not_looked_into_by_each_request(
 
 
 def test_a_new_project_is_learned_without_reading_all_files_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its page would wait for that; what other processes write is read."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     names = HeldNames(paths)
     names.current()
     loaded: list[Paths] = []
@@ -206,10 +200,9 @@ def test_a_new_project_is_learned_without_reading_all_files_again(
 
 
 def test_what_others_wrote_meanwhile_is_not_overlooked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between two readings of a server another process may hold a name, and release one."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     names = HeldNames(paths)
     names.current()
     current = names.current
@@ -225,9 +218,8 @@ def test_what_others_wrote_meanwhile_is_not_overlooked(
     assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
 
 
-def test_names_that_cannot_be_written_are_read(tmp_path: Path) -> None:
+def test_names_that_cannot_be_written_are_read(paths: Paths) -> None:
     """The list of watched repositories has them as well."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     paths.config.mkdir()
     paths.repositories.write_text('["me/probe"]\nproject = "probe"\n')
     paths.state.write_text("no directory")

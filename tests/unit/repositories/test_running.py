@@ -10,9 +10,8 @@ from pypi_insiders.repositories import running
 from pypi_insiders.util.files import locked
 
 
-def test_whoever_waits_for_an_update_says_so(tmp_path: Path) -> None:
+def test_whoever_waits_for_an_update_says_so(paths: Paths) -> None:
     """Once, in one line, and only if there is an update to wait for."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     said: list[str] = []
     with running.updates_stopped(paths, said.append):
         assert said == []
@@ -28,10 +27,9 @@ def test_whoever_waits_for_an_update_says_so(tmp_path: Path) -> None:
 
 
 def test_the_list_of_pending_repositories_follows_the_update(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Many that end at once are one write of the list, and its last state is written."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     names, writes = [f"me/p-{number}" for number in range(500)], list[list[str]]()
     last = threading.Event()
 

@@ -30,10 +30,9 @@ from pypi_insiders.repositories import held_names, salvaged_names
 )
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 def test_a_table_that_cannot_be_read_holds_its_name_or_all(
-    tmp_path: Path, text: str, encoding: str
+    paths: Paths, text: str, encoding: str
 ) -> None:
     """Though other names are known: this one was never recorded, and may be any."""
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
     paths.config.mkdir()
     paths.repositories.write_text('["me/known"]\nproject = "known"\n')
     held_names.sync(paths)

@@ -18,17 +18,16 @@ _BUILD = Build("v1.0", "c0ffee", "1.0", 1, {"app-1.0.tar.gz": "0" * 64})
 
 
 @pytest.fixture
-def paths(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
+def paths(paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Paths:
     # Without a user manager, so that the command runs here.
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
-    found = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
-    found.config.mkdir()
-    found.settings.write_text(
+    paths.config.mkdir()
+    paths.settings.write_text(
         "[watcher]\nrelease-command = "
         f'["sh", "-c", "echo $PYPI_INSIDERS_VERSION >>{tmp_path}/ran"]\n'
     )
-    return found
+    return paths
 
 
 def _announcer(paths: Paths, *command: str) -> Announcer:

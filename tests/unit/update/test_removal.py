@@ -1,7 +1,5 @@
 """removal: which repository a name or an address means, also a removed one; and what is pruned."""
 
-from pathlib import Path
-
 import pytest
 
 from pypi_insiders.config.paths import Paths
@@ -13,11 +11,6 @@ from pypi_insiders.update import removal
 from pypi_insiders.util.errors import InsidersError
 
 GITLAB, CODEBERG = "https://gitlab.com/q/w", "https://codeberg.org/q/w"
-
-
-@pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
 
 
 @pytest.mark.parametrize(

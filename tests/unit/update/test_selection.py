@@ -26,11 +26,6 @@ Select = Callable[..., TagSelector]
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    return Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
-
-
-@pytest.fixture
 def select(paths: Paths) -> Select:
     """Return what makes the selector of a repository with a state, in an update of its own."""
 

@@ -99,8 +99,7 @@ def test_the_signing_token_of_gitlab_is_valid_for_five_minutes() -> None:
 
 
 @pytest.fixture
-def paths(tmp_path: Path) -> Paths:
-    paths = Paths(*(tmp_path / name for name in ("config", "data", "state", "cache")))
+def paths(paths: Paths) -> Paths:
     paths.config.mkdir()
     paths.repositories.write_text(REPOSITORIES)
     paths.hook_secret.write_text(f"# old and new\n{SECRET}\nanother-secret-of-mine\n")
