@@ -1,8 +1,8 @@
 """Store the secrets by which forges sign their hooks."""
 
 import base64
+import os
 import re
-import secrets
 from pathlib import Path
 
 from pypi_insiders.config import passwords
@@ -54,7 +54,7 @@ def create(path: Path) -> str:
         InsidersError: the file cannot be written.
     """
     # Forges take any text. Only GitLab's signing token must have this form.
-    key = base64.b64encode(secrets.token_bytes(_KEY_BYTES)).decode()
+    key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
     secret = f"{PREFIX}{key}"
     write_atomic(path, f"{secret}\n", mode=0o600)
     return secret

@@ -1,12 +1,9 @@
 """Store and check hashed passwords of readers and uploaders."""
 
 import base64
-import hashlib
-import hmac
 import logging
 import os
 import re
-import secrets
 import shlex
 import stat
 import threading
@@ -87,6 +84,8 @@ Derive = Callable[[str, Hash], bytes]
 
 def derive(password: str, like: Hash) -> bytes:
     """Return the scrypt hash of a password with the salt and cost of another hash."""
+    import hashlib
+
     return hashlib.scrypt(
         password.encode(),
         salt=like.salt,
@@ -101,7 +100,7 @@ def derive(password: str, like: Hash) -> bytes:
 
 def hashed(password: str) -> Hash:
     """Hash a password with a new salt."""
-    new = Hash(secrets.token_bytes(16), _NO_HASH)
+    new = Hash(os.urandom(16), _NO_HASH)
     return new._replace(digest=derive(password, new))
 
 
@@ -249,6 +248,8 @@ class Single:
     def is_right(self, _user: str, password: str) -> bool:
         """Return whether the password is right."""
         # `==` stops at the first difference: its time reveals how much of a guess is right.
+        import hmac
+
         return hmac.compare_digest(password.encode(), self._password)
 
 
@@ -265,7 +266,7 @@ class Checker:
         self._derive = derive
         self._seen: tuple[int, int] | None = None
         self._users: dict[str, Hash] = {}
-        self._key = secrets.token_bytes(32)
+        self._key = os.urandom(32)
         self._lock = threading.Lock()
         # Separate caches: wrong guesses, however many, do not evict right passwords.
         self._answers: dict[bool, set[bytes]] = {True: set(), False: set()}
@@ -281,6 +282,8 @@ class Checker:
             TooManyGuessesError: other unknown passwords are being checked; cached answers are
                 always available.
         """
+        import hmac
+
         # The cache's key is a keyed hash, so that passwords do not stay in memory.
         asked = hmac.digest(self._key, f"{user}:{password}".encode(), "sha256")
         with self._lock:
@@ -303,6 +306,8 @@ class Checker:
         return next((answer for answer, of in self._answers.items() if asked in of), None)
 
     def _find_out(self, asked: bytes, user: str, password: str) -> bool:
+        import hmac
+
         with self._lock:
             known, wanted = self._known(asked), self._users.get(user)
             costs = [it.cost for it in self._users.values()]

@@ -2,13 +2,12 @@
 
 import contextlib
 import gzip
-import hashlib
 import json
 import netrc
+import socket
 from base64 import b64encode
 from collections.abc import Mapping
-from http.client import HTTPConnection, HTTPException, HTTPResponse
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 from urllib.parse import unquote, urljoin, urlsplit
 
 from packaging.utils import canonicalize_name
@@ -17,6 +16,9 @@ from pypi_insiders.reporting.directory import Files, Sample
 from pypi_insiders.util.errors import reason
 from pypi_insiders.util.formatting import first_line
 from pypi_insiders.util.media_types import SIMPLE_JSON
+
+if TYPE_CHECKING:
+    from http.client import HTTPConnection, HTTPResponse
 
 _TIMEOUT_S = 2
 _START_TIMEOUT_S = 15
@@ -63,35 +65,54 @@ def fetch(url: str, files: Files, *, is_idle: bool = False) -> Fetched:
         is_idle: whether the first request has to start the server.
     """
     found = Fetched(url)
-    place = urlsplit(url)
     timeout_s = _START_TIMEOUT_S if is_idle else _TIMEOUT_S
     try:
-        # Not urllib, which would use the proxy of this shell: this checks the server here.
-        connection = HTTPConnection(place.hostname or "", place.port, timeout=timeout_s)
-        with contextlib.closing(connection):
+        with contextlib.closing(_connected(url, timeout_s)) as connection:
             return _fetch(connection, found, files)
     # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
-    except (OSError, ValueError, HTTPException, _WrongError) as error:
+    except (OSError, ValueError, _WrongError) as error:
         return found._replace(error=f"no answer at {url}/simple/ ({reason(error)})")
 
 
 def is_index(url: str) -> bool:
     """Return whether an index of this program answers at a URL, up to the port, without a proxy."""
     # With the longer limit, as its socket may have to start it.
-    place = urlsplit(url)
     try:
-        connection = HTTPConnection(place.hostname or "", place.port, timeout=_START_TIMEOUT_S)
-        with contextlib.closing(connection):
+        with contextlib.closing(_connected(url, _START_TIMEOUT_S)) as connection:
             return _is_well(*_get(connection, "/health", {}, _FIRST_BYTES))
-    except (OSError, ValueError, HTTPException):
+    except (OSError, ValueError, _WrongError):
         return False
 
 
-def _is_well(answer: HTTPResponse, body: bytes) -> bool:
+def _connected(url: str, timeout_s: float) -> "HTTPConnection":
+    """Connect to an index.
+
+    Raises:
+        OSError: nothing listens there.
+        ValueError: it has no valid port.
+    """
+    place = urlsplit(url)
+    host = place.hostname or ""
+    # Bytes, as for a text Python loads its tables of international names.
+    address = (host.encode() if host.isascii() else host, place.port or 80)
+    connected = socket.create_connection(address, timeout_s)  # type: ignore[arg-type]
+    try:
+        from http.client import HTTPConnection
+
+        # Not urllib, which would use the proxy of this shell: this checks the server here.
+        connection = HTTPConnection(host, place.port, timeout=timeout_s)
+        connection.sock = connected
+    except BaseException:
+        connected.close()
+        raise
+    return connection
+
+
+def _is_well(answer: "HTTPResponse", body: bytes) -> bool:
     return (answer.status, body) == (200, b"Ok")
 
 
-def _fetch(connection: HTTPConnection, found: Fetched, files: Files) -> Fetched:
+def _fetch(connection: "HTTPConnection", found: Fetched, files: Files) -> Fetched:
     answer, body = _get(connection, "/health", {}, _FIRST_BYTES)
     found = found._replace(is_answering=True)
     # The first request may have started the server; the next ones are answered at once or never.
@@ -136,20 +157,26 @@ def _fetch(connection: HTTPConnection, found: Fetched, files: Files) -> Fetched:
         path = urlsplit(urljoin(f"{found.url}{path}", str(file["url"]))).path
         _compare(connection, path, headers, sample, file)
         return found._replace(file=sample.path.name)
-    except (OSError, ValueError, LookupError, TypeError, HTTPException, _WrongError) as error:
+    except (OSError, ValueError, LookupError, TypeError, _WrongError) as error:
         text = f"{found.url}{unquote(path)} cannot be fetched: {reason(error)}"
         return found._replace(error=text)
 
 
 def _get(
-    connection: HTTPConnection, path: str, headers: Mapping[str, str], limit_bytes: int
-) -> tuple[HTTPResponse, bytes]:
-    connection.request("GET", path, headers=dict(headers))
-    answer = connection.getresponse()
-    return answer, answer.read(limit_bytes)
+    connection: "HTTPConnection", path: str, headers: Mapping[str, str], limit_bytes: int
+) -> tuple["HTTPResponse", bytes]:
+    from http.client import HTTPException
+
+    try:
+        connection.request("GET", path, headers=dict(headers))
+        answer = connection.getresponse()
+        return answer, answer.read(limit_bytes)
+    except HTTPException as error:
+        # A status line that is none is in its text, with its line end.
+        raise _WrongError(first_line(reason(error))) from error
 
 
-def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
+def _page(answer: "HTTPResponse", body: bytes) -> dict[str, Any]:
     if answer.status != 200:
         raise _WrongError(f"status {answer.status}")
     # nginx in front of an export may compress without being asked.
@@ -160,13 +187,15 @@ def _page(answer: HTTPResponse, body: bytes) -> dict[str, Any]:
 
 
 def _compare(
-    connection: HTTPConnection,
+    connection: "HTTPConnection",
     path: str,
     headers: Mapping[str, str],
     sample: Sample,
     file: Mapping[str, Any],
 ) -> None:
     """Fetch a file, or the beginning of a long one, and compare it with the one on disk."""
+    import hashlib
+
     answer, body = _get(connection, path, headers, _WHOLE_BYTES)
     if answer.status != 200:
         raise _WrongError(f"status {answer.status}")

@@ -1,6 +1,5 @@
 """Render unit files and drop-ins."""
 
-import hashlib
 import os
 import re
 import shlex
@@ -153,6 +152,8 @@ def _with_hash(text: str) -> str:
 
 
 def _hash(text: str) -> str:
+    import hashlib
+
     # 48 bits are enough to notice an edit; this is no protection against forgery.
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 

@@ -9,7 +9,6 @@ import logging
 import os
 import re
 import stat
-import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -40,6 +39,8 @@ def write_atomic(path: Path, text: str, mode: int | None = None) -> None:
     Raises:
         InsidersError: the file cannot be written.
     """
+    import tempfile
+
     with _translated("write", path):
         with contextlib.suppress(FileNotFoundError):
             # Before `resolve`, which does not complain of a link that refers to itself.
@@ -268,6 +269,8 @@ def make_temporary(parent: Path) -> Path:
     Raises:
         InsidersError: it cannot be created.
     """
+    import tempfile
+
     with _translated("create a directory in", make_directory(parent)):
         return Path(tempfile.mkdtemp(dir=parent))
 

@@ -69,7 +69,13 @@ INNER_IMPORTS = {
     "cli.run_update:run": "where nothing is watched nothing is built",
     "cli.run_update:_display": "rich: only on a terminal",
     "config.toml_fields:did_you_mean": "difflib: only for wrong keys",
+    "config.passwords:_find_out": "hmac, as `derive`",
+    "config.passwords:derive": "hashlib loads OpenSSL: `status` and units check no password",
+    "config.passwords:is_right": "hmac, as `derive`",
     "config.addresses:_address": "socket: only for hosts that are no plain address",
+    "reporting.index_check:_compare": "hashlib, as `util.files:sha256`",
+    "reporting.index_check:_connected": "http.client, a tenth of `status`: only if one listens",
+    "reporting.index_check:_get": "as `_connected`",
     "index.archives:_check_wheel": "installer: the index starts without it",
     "index.file_contents:_understand": "packaging.metadata: most files are known already",
     "repositories.nearest:closest": "difflib: only for wrong names",
@@ -82,6 +88,9 @@ INNER_IMPORTS = {
     "server.web.application:make_site": "most indexes are asked by installers only",
     "server.web.pages:_templates": "jinja2: as `make_site`",
     "util.files:sha256": "hashlib loads OpenSSL: only files that have changed are hashed",
+    "systemd.unit_templates:_hash": "hashlib: only where units are installed",
+    "util.files:make_temporary": "as `write_atomic`",
+    "util.files:write_atomic": "tempfile and what it imports: most commands only read",
     "util.log:_journal": "the journal: only in a unit",
 }
 
