@@ -34,7 +34,7 @@ _MOST_ENTRIES = 20_000
 _MOST_FILES = 1000
 # Files of variables with passwords, as many programs read them; not those that are examples, nor a
 # virtual environment of that name.
-_VARIABLES = re.compile(r"\.env(?:\.(?!example|sample|template|dist|defaults).+)?|\.envrc")
+_VARIABLES = r"\.env(?:\.(?!example|sample|template|dist|defaults).+)?|\.envrc"
 
 
 def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
@@ -50,7 +50,7 @@ def refusal(path: Path, private: Iterable[Path] = ()) -> str | None:
     leads = _REASON if real == path else f"leads to {real}, which {_REASON}"
     if is_credential(path):
         return _REASON
-    if is_credential(real) or (_VARIABLES.fullmatch(real.name) and real.is_file()):
+    if is_credential(real) or (re.fullmatch(_VARIABLES, real.name) and real.is_file()):
         return leads
     known = _identities(private)
     if any(_identity(place) in known for place in (real, *real.parents)):
@@ -133,7 +133,7 @@ def refusal_below(directory: Path, private: Iterable[Path] = ()) -> tuple[str | 
     for entry in _entries_below(Path(os.path.realpath(directory))):
         is_known = (
             entry.name.casefold() in _LAST_NAMES and is_credential(PurePath(entry.path))
-        ) or (_VARIABLES.fullmatch(entry.name) and entry.is_file(follow_symlinks=False))
+        ) or (re.fullmatch(_VARIABLES, entry.name) and entry.is_file(follow_symlinks=False))
         # Listed without a stat(2), so that the others cost none.
         if is_known or (entry.inode() in numbers and _own_identity(entry) in known):
             return f"contains {entry.path}, which {_REASON}", True

@@ -117,8 +117,8 @@ def _decoded(text: str) -> bytes:
     return content
 
 
-_PHC = re.compile(r"\$scrypt\$ln=(\d{1,2}),r=(\d{1,5}),p=(\d{1,2})\$([^$]+)\$([^$]+)", re.ASCII)
-_OLD = re.compile(r"scrypt:([^:]+):([^:]+)")
+_PHC = r"(?a)\$scrypt\$ln=(\d{1,2}),r=(\d{1,5}),p=(\d{1,2})\$([^$]+)\$([^$]+)"
+_OLD = r"scrypt:([^:]+):([^:]+)"
 
 
 def _read(text: str) -> Hash:
@@ -128,9 +128,9 @@ def _read(text: str) -> Hash:
         ValueError: the text is not a hash.
     """
     # Written by versions before the cost was part of the text; it was the default.
-    if old := _OLD.fullmatch(text):
+    if old := re.fullmatch(_OLD, text):
         return Hash(_decoded(old[1]), _decoded(old[2]))
-    match = _PHC.fullmatch(text)
+    match = re.fullmatch(_PHC, text)
     if match is None:
         raise ValueError(text)
     log_n, block, parallel, salt, digest = match.groups()

@@ -24,17 +24,15 @@ from pypi_insiders.util.errors import InsidersError
 _SDIST_ENDS = (".tar.gz", ".zip")
 # Present and former distributions, and archives that may be meant as such: pip and uv still read
 # some of them.
-_ARCHIVE = re.compile(
-    r"\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|taz|tbz2?|txz|tzst|tlz|tar(?:\.\w+)?)\Z",
-    re.IGNORECASE,
+_ARCHIVE = (
+    r"(?i)\.(?:whl|egg|zip|7z|conda|deb|dmg|exe|msi|rpm|tgz|taz|tbz2?|txz|tzst|tlz|tar(?:\.\w+)?)\Z"
 )
 # Any other ending, which counts after a version only.
-_UNKNOWN = re.compile(r"\.[a-z]\w*\Z", re.IGNORECASE)
-_VERSION_AFTER = re.compile(r"[-_ ]+(?=v?\d)", re.IGNORECASE)
-_NO_ARCHIVE = re.compile(
-    r"\.(?:asc|bak|cfg|crdownload|csv|damaged|html|ini|json|lock|log|md|md5|metadata|old|part|pdf"
-    r"|png|provenance|py|rst|sh|sha256|sha512|sig|svg|swp|tmp|toml|txt|xml|ya?ml)",
-    re.IGNORECASE,
+_UNKNOWN = r"(?i)\.[a-z]\w*\Z"
+_VERSION_AFTER = r"(?i)[-_ ]+(?=v?\d)"
+_NO_ARCHIVE = (
+    r"(?i)\.(?:asc|bak|cfg|crdownload|csv|damaged|html|ini|json|lock|log|md|md5|metadata|old|part|pdf"
+    r"|png|provenance|py|rst|sh|sha256|sha512|sig|svg|swp|tmp|toml|txt|xml|ya?ml)"
 )
 # Names and versions in a message are foreign text of any length; it is one line of the journal.
 _LINE_CHARS = 400
@@ -132,14 +130,14 @@ def possible_projects(name: str) -> frozenset[str]:
     Returns:
         Normalized names.
     """
-    match = _ARCHIVE.search(name)
+    match = re.search(_ARCHIVE, name)
     if match is None:
-        match = _UNKNOWN.search(name)
-        has_version = _VERSION_AFTER.search(name)
-        if match is None or has_version is None or _NO_ARCHIVE.fullmatch(match[0]):
+        match = re.search(_UNKNOWN, name)
+        has_version = re.search(_VERSION_AFTER, name)
+        if match is None or has_version is None or re.fullmatch(_NO_ARCHIVE, match[0]):
             return frozenset()
     stem = name[: match.start()]
-    cuts = [cut.start() for cut in _VERSION_AFTER.finditer(stem)]
+    cuts = [cut.start() for cut in re.finditer(_VERSION_AFTER, stem)]
     # Without a version, the name may end at any dash.
     if not cuts:
         cuts = [*(cut.start() for cut in re.finditer("-", stem))] or [len(stem)]

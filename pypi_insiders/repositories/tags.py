@@ -18,16 +18,14 @@ from pypi_insiders.util.formatting import counted, listed
 
 # `9.5.3-insiders-4.49.0` is built as version `9.5.3+insiders.4.49.0`. Other suffixes, such as
 # `1.0-docker`, are no part of a version.
-_INSIDERS = re.compile(
-    r"(?P<public>v?\d[^-+]*)-(?P<local>insiders(?:[-._][a-z0-9]+)*)", re.IGNORECASE
-)
+_INSIDERS = r"(?i)(?P<public>v?\d[^-+]*)-(?P<local>insiders(?:[-._][a-z0-9]+)*)"
 
 _VERSION = "{version}"
 # `20240115` and `202401151230`: days and minutes, as some projects tag their builds.
-_DATE = re.compile(r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?")
+_DATE = r"(?:19|20)\d\d(?:0[1-9]|1[0-2])(?:0[1-9]|[12]\d|3[01])(?:\d{4}|\d{6})?"
 _FIRST_YEAR = 1900
 # `rel_1_2_3`, `release-4-0-0rc1`: a prefix, and a version with any of three separators.
-_PREFIXED = re.compile(r"(?P<prefix>|.*?[^\d.])(?P<version>\d+(?:[._-]\d+)+.*)")
+_PREFIXED = r"(?P<prefix>|.*?[^\d.])(?P<version>\d+(?:[._-]\d+)+.*)"
 # NAME_MAX: no file name could contain a longer version. Python rejects numbers of some thousand
 # digits, and the time of a pattern grows with the square of the length. Source:
 # path_resolution(7).
@@ -105,7 +103,7 @@ def version_of(tag: str) -> Version | None:
         return Version(tag)
     except InvalidVersion:
         pass
-    if match := _INSIDERS.fullmatch(tag):
+    if match := re.fullmatch(_INSIDERS, tag):
         try:
             return Version(f"{match['public']}+{match['local']}")
         except InvalidVersion:
@@ -282,7 +280,7 @@ def _fitting(tags: Iterable[str], name: str) -> str | None:
     own = canonicalize_name(name.rpartition("/")[2])
     main = None
     for tag in tags:
-        match = _PREFIXED.fullmatch(tag)
+        match = re.fullmatch(_PREFIXED, tag)
         # `[`, `*` and `?` stand for other characters in a pattern.
         if match and not re.search(r"[][*?{}]", match["prefix"]):
             try:
@@ -362,7 +360,7 @@ def _aliases(refs: Mapping[str, str], versions: Mapping[str, Version]) -> set[st
 
 
 def _is_date(version: Version) -> bool:
-    return len(version.release) == 1 and _DATE.fullmatch(version.public) is not None
+    return len(version.release) == 1 and re.fullmatch(_DATE, version.public) is not None
 
 
 def _dates(versions: Mapping[str, Version]) -> set[str]:

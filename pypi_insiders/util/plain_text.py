@@ -3,7 +3,7 @@
 import re
 
 # Source: console_codes(4), "CSI sequences".
-_SEQUENCE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
+_SEQUENCE = r"\x1b\[[0-9;?]*[A-Za-z]"
 _CONTROLS = r"\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029"
 # They reorder a line on screen, so it reads as something else. Source: Unicode Standard Annex 9,
 # section 2.
@@ -11,7 +11,7 @@ _BIDIRECTIONAL = r"\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"
 # From JSON's \u escapes and from file names in other encodings. Writing them raises
 # UnicodeEncodeError.
 _SURROGATES = r"\ud800-\udfff"
-_UNSHOWN = re.compile(f"[{_CONTROLS}{_BIDIRECTIONAL}{_SURROGATES}]")
+_UNSHOWN = f"[{_CONTROLS}{_BIDIRECTIONAL}{_SURROGATES}]"
 
 
 class Block(str):
@@ -30,7 +30,7 @@ def printable(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text
     # A lone carriage return would let the rest of a line overwrite its begin.
-    return _UNSHOWN.sub("?", re.sub("\r\n?", "\n", _SEQUENCE.sub("", text)))
+    return re.sub(_UNSHOWN, "?", re.sub("\r\n?", "\n", re.sub(_SEQUENCE, "", text)))
 
 
 def one_line(text: str) -> str:
