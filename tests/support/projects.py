@@ -7,8 +7,10 @@ import os
 import shutil
 import subprocess
 import tarfile
+import time
 import urllib.parse
 import urllib.request
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -205,31 +207,54 @@ dependencies = {dependencies or []}
         )
 
     def push(self, tag: str, *, annotated: bool = True, force: bool = False) -> str:
-        """Commit everything, tag it and push; return the commit."""
-        git(self.tree, "add", "--all")
-        git(self.tree, "commit", "--quiet", "--allow-empty", "--message", tag)
-        options = ["--annotate", "--message", tag] if annotated else []
-        git(self.tree, "tag", *(["--force"] if force else []), *options, tag)
-        return self._send()
+        """Commit everything, tag it and push; return the commit.
 
-    def _send(self) -> str:
-        """Do as `git push --force origin HEAD --tags`, without its processes; return the commit.
-
-        Source: gitrepository-layout(5).
+        As `git commit`, `git tag` and `git push --force origin HEAD --tags` do, without their
+        processes. Source: gitrepository-layout(5), and "Git Objects" in the book Pro Git.
         """
-        for path in (self.tree / ".git/objects").glob("*/*"):
-            target = self.remote / "objects" / path.parent.name / path.name
-            if path.parent.name != "info" and not target.exists():
-                target.parent.mkdir(exist_ok=True)
-                shutil.copy(path, target.with_suffix(".new"))
-                target.with_suffix(".new").rename(target)
-        listed = "--format=%(objectname) %(refname) %(HEAD)", "refs/heads", "refs/tags"
-        refs = [line.split() for line in git(self.tree, "for-each-ref", *listed).splitlines()]
-        (head,) = (ref for ref in refs if ref[2:] == ["*"])
-        tags = (ref for ref in refs if ref[1].startswith("refs/tags/"))
-        changes = "".join(f"update {name} {oid}\n" for oid, name, *_ in (head, *tags))
-        git(self.remote, "update-ref", "--stdin", stdin=changes)
-        return head[0]
+        git(self.tree, "add", "--all")
+        tree = git(self.tree, "write-tree")
+        refs = self.tree / ".git"
+        head = refs / (refs / "HEAD").read_text().removeprefix("ref: ").strip()
+        parent = f"parent {head.read_text()}" if head.exists() else ""
+        who = f"{_IDENTITY['GIT_AUTHOR_NAME']} <{_IDENTITY['GIT_AUTHOR_EMAIL']}>"
+        who += f" {int(time.time())} +0000"
+        text = f"tree {tree}\n{parent}author {who}\ncommitter {who}\n\n{tag}\n"
+        commit = self._put("commit", text)
+        named = commit
+        if annotated:
+            text = f"object {commit}\ntype commit\ntag {tag}\ntagger {who}\n\n{tag}\n"
+            named = self._put("tag", text)
+        path = refs / "refs/tags" / tag
+        assert force or not path.exists(), f"tag {tag} already exists"
+        for place, value in ((head, commit), (path, named)):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            place.write_text(f"{value}\n")
+        self._send(head)
+        return commit
+
+    def _put(self, kind: str, text: str) -> str:
+        """Write an object; return its name."""
+        config = (self.tree / ".git/config").read_text()
+        content = f"{kind} {len(text.encode())}\0{text}".encode()
+        algorithm = "sha256" if "objectformat = sha256" in config.lower() else "sha1"
+        name = hashlib.new(algorithm, content).hexdigest()
+        path = self.tree / ".git/objects" / name[:2] / name[2:]
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(zlib.compress(content))
+        return name
+
+    def _send(self, head: Path) -> None:
+        """Copy all objects, a branch and all tags."""
+        ours = self.tree / ".git"
+        assert not (ours / "packed-refs").exists()
+        refs = [head, *(path for path in ours.glob("refs/tags/**/*") if path.is_file())]
+        for path in (*ours.glob("objects/[0-9a-f][0-9a-f]/*"), *ours.glob("objects/pack/*"), *refs):
+            target = self.remote / path.relative_to(ours)
+            if path in refs or not target.exists():
+                target.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(path, target.with_name(f"{path.name}.lock"))
+                target.with_name(f"{path.name}.lock").rename(target)
 
     def release(
         self,
