@@ -67,7 +67,8 @@ class Requirements:
             made = self._made(python, requirements)
             self._environments[key] = made
             self.versions |= made.versions
-            if self._recipe.bytecode is not None:
+            # Without requirements there is next to nothing to compile.
+            if self._recipe.bytecode is not None and requirements:
                 self._recipe.bytecode.bring(made, self._compile)
         return self._environments[key]
 
