@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import threading
 import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -76,6 +77,8 @@ def unavailable(reason: str) -> None:
 
 
 _LISTS = (".taken-back.json", ".held.json")
+# With an empty one, each build would ask the interpreter what it is, and fetch its requirements.
+_UV_CACHE = tempfile.TemporaryDirectory(prefix="pypi-insiders-uv-")
 
 
 @dataclass(frozen=True)
@@ -94,7 +97,12 @@ class Person:
             for key, value in os.environ.items()
             if not key.startswith(ours) and key not in bent
         }
-        return {**inherited, "HOME": str(self.home), "PYTHONDONTWRITEBYTECODE": "1"}
+        return {
+            **inherited,
+            "HOME": str(self.home),
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "UV_CACHE_DIR": _UV_CACHE.name,
+        }
 
     @property
     def paths(self) -> Paths:
