@@ -108,7 +108,8 @@ class DirectoryScan:
         with self._turns.setdefault(file.name, threading.Lock()):
             # Checked before and after the slow read: another file may take its place meanwhile.
             if file.known is None and self.published.files.get(file.name) is file:
-                found = self._scanner.examine(file.name)
+                others = (it.name for it in self.published.of_project(file.project))
+                found = self._scanner.examine(file.name, others)
                 with self._lock:
                     if file.known is None and self.published.files.get(file.name) is file:
                         self._enter(file, found)

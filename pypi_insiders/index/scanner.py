@@ -5,10 +5,10 @@ import logging
 import os
 import stat
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
-from pypi_insiders.index import distribution, file_contents
+from pypi_insiders.index import distribution, file_contents, twins
 from pypi_insiders.index.distribution import DistributionError
 from pypi_insiders.index.file_contents import Contents
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin, describe
@@ -57,8 +57,12 @@ class FileScanner:
         is_closed = stat.S_ISREG(status.st_mode) and not os.access(path, os.R_OK)
         return None if is_closed else Identity.of(status)
 
-    def examine(self, name: str) -> Entry | None:
+    def examine(self, name: str, others: Iterable[str] = ()) -> Entry | None:
         """Return the entry of a file, with a problem if it must not be served; `None` if gone.
+
+        Args:
+            name: of the file.
+            others: the sdists and wheels of its project, with itself.
 
         A guarded file must be the published one, by the hash in the state or else in the cache;
         otherwise its entry keeps the hash, time and origin of the published file.
@@ -74,8 +78,13 @@ class FileScanner:
             entry = entry._replace(identity=Identity.of(status))
             distribution.release_of(name)
             entry = self._remembered(entry)
+            if not entry.sha256 and (
+                twin := twins.served_instead(self._directory, name, others, self._is_published)
+            ):
+                # UNKNOWN is not cached, as the other file may be removed.
+                return entry._replace(identity=UNKNOWN, problem=twins.problem(name, twin))
             if not stat.S_ISREG(status.st_mode):
-                return entry._replace(problem=f"{name} is a link or a directory, not a file")
+                raise DistributionError(f"{name} is a link or a directory, not a file")
             contents = file_contents.read(path)
             # The hash may be of half an old file and half a new one.
             if Identity.of(path.lstat()) != entry.identity:
@@ -89,6 +98,9 @@ class FileScanner:
             reason = f"{name}: {error.strerror or error}"
             return entry._replace(identity=UNKNOWN, problem=reason)
         return self._known_as(entry, contents)
+
+    def _is_published(self, name: str) -> bool:
+        return bool(self._remembered(Entry(name, UNKNOWN)).sha256)
 
     def _known_as(self, entry: Entry, contents: Contents) -> Entry:
         """Return the entry of a file that was read, and cache it unless it must be rejected."""

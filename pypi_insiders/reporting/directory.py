@@ -11,7 +11,7 @@ from typing import NamedTuple
 from packaging.utils import canonicalize_version
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import distribution
+from pypi_insiders.index import distribution, twins
 from pypi_insiders.index.metadata_cache import Entry, Facts, MetadataCache
 from pypi_insiders.util.files import is_there
 
@@ -74,6 +74,8 @@ class Survey(NamedTuple):
     none."""
     published: frozenset[str]
     """Normalized projects that have a published file, also a missing one."""
+    unrecorded: tuple[str, ...] = ()
+    """The sdists and wheels without an entry."""
 
 
 def survey(
@@ -122,7 +124,36 @@ def survey(
                 entries = record.entries(unless=is_known)
         for name in left:
             listing.add(name, "", look(name))
-    return Survey(listing.files(paths.distributions), unchanged, entries, frozenset(published))
+    files = listing.files(paths.distributions)
+    unrecorded = tuple(name for name in left if name in files.sizes)
+    return Survey(files, unchanged, entries, frozenset(published), unrecorded)
+
+
+def unserved(found: Survey, stated: Collection[str]) -> dict[str, str]:
+    """Return the sdists and wheels that were never served, and are not now, to why.
+
+    Args:
+        found: of the directory.
+        stated: the files in the states of all repositories.
+    """
+    files = found.files
+    damaged = {
+        name: entry.problem
+        for name, entry in found.entries.items()
+        # Of another identity it may have been completed since.
+        if entry.problem and not entry.sha256 and files.sizes.get(name) == entry.identity.size_bytes
+    }
+    new = {name for name in found.unrecorded if name not in stated}
+    twin = {
+        name: twins.served_instead(
+            files.directory,
+            name,
+            files.projects[distribution.project_of(name)],
+            lambda it: it not in new,
+        )
+        for name in sorted(new)
+    }
+    return damaged | {name: twins.problem(name, served) for name, served in twin.items() if served}
 
 
 @contextlib.contextmanager

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 
+from pypi_insiders.index import distribution
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import (
     ALL_YANKED,
@@ -33,6 +34,10 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
         own = differences.get(standing.name.casefold(), ())
         yield from _repository(snapshot, standing, own)
     yield from _strangers(snapshot)
+    for file, text in snapshot.unserved.items():
+        if (project := distribution.project_of(file)) not in snapshot.missing:
+            hint = f"replace it, or move it out of {snapshot.paths.distributions}"
+            yield warning(project, f"not served: {text}", hint, file)
     yield from _other_names(snapshot, differences.get(None, ()))
 
 

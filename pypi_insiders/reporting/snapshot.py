@@ -16,6 +16,7 @@ from pypi_insiders.config.settings import Settings, load_settings
 from pypi_insiders.index import distribution
 from pypi_insiders.index.metadata_cache import Entry
 from pypi_insiders.index.release_lists import TAKEN_BACK, YANKED, Releases
+from pypi_insiders.reporting import directory
 from pypi_insiders.reporting.directory import Files, Survey, rejected, survey
 from pypi_insiders.repositories import (
     comparison,
@@ -96,6 +97,8 @@ class Snapshot(NamedTuple):
     """Repositories that a running update has still to finish."""
     differences: tuple[Difference, ...] = ()
     strangers: tuple[Strangers, ...] = ()
+    unserved: Mapping[str, str] = MappingProxyType({})
+    """Sdist or wheel that was never served to why; published files are in `differences`."""
     missing: Mapping[str, NoRelease] = MappingProxyType({})
     """Project without a release, to why, in the words that clients get."""
     yanked: Mapping[str, frozenset[str]] = MappingProxyType({})
@@ -192,8 +195,12 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
     compared = Comparison(paths.distributions, found.entries, taken_back, unchanged=found.unchanged)
     differences = _compare(compared, states, stated)
     # A file that differs from what was published is left out by the index, as a broken one is.
-    problems = {name: entry.problem for name, entry in found.entries.items() if entry.problem}
-    problems |= {item.file: item.text for item in differences if item.kind != Kind.MISSING}
+    unserved = directory.unserved(found, stated)
+    problems = {
+        **{name: entry.problem for name, entry in found.entries.items() if entry.problem},
+        **{item.file: item.text for item in differences if item.kind != Kind.MISSING},
+        **unserved,
+    }
     well = there.sizes.keys() - problems.keys() if problems else there.sizes.keys()
     view = StatusContext(well, yanked, known_public, checks)
     standings = tuple(status.of(item, states[item.name], view) for item in listed.values())
@@ -256,6 +263,7 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
                 taken_back,
             )
         ),
+        unserved=unserved,
         missing=missing,
         yanked=yanked,
         public=known_public,

@@ -411,6 +411,27 @@ def test_a_lost_record_is_made_up_for(tmp_path: Path, directory: Path) -> None:
     assert found.files[1].published_us > 1_700_000_000_000_000
 
 
+def test_of_one_file_of_a_release_under_two_names_the_first_is_served(
+    tmp_path: Path, directory: Path, record: MetadataCache, caplog: pytest.LogCaptureFixture
+) -> None:
+    """An installer would take either; the other one is served once the first is gone."""
+    first = wheel(directory, "my-dist", "1.0")
+    catalog = Catalog(directory, record)
+    assert names(catalog, "my-dist") == [first.name]
+    wheel(tmp_path, "my-dist", "1.0", content=b"other").rename(
+        second := directory / "My.Dist-1.0-py3-none-any.whl"
+    )
+    age(second)
+    for found in (catalog, Catalog(directory, record)):
+        assert names(found, "my-dist") == [first.name]
+        assert (found.find(second.name), found.open(second.name)) == (None, None)
+        problem = f"{second.name} is the same file of my-dist 1.0 as {first.name}"
+        assert found.rejected("my-dist") == [problem]
+    assert f"not served: {problem}" in caplog.messages
+    first.unlink()
+    assert names(catalog, "my-dist") == [second.name]
+
+
 def test_a_file_of_which_the_record_has_an_invalid_version_is_read_again(
     tmp_path: Path, directory: Path, record: MetadataCache
 ) -> None:

@@ -4,13 +4,18 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable
+from datetime import datetime
 from pathlib import Path
 
 import pytest
 from fixtures import Person
 
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache, Origin
+from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.directory import Survey, survey
+from pypi_insiders.reporting.judgement import judge
+from pypi_insiders.repositories import state
+from pypi_insiders.repositories.state import Build, RepositoryState
 from pypi_insiders.util.files import list_names
 
 STATED, UPLOADED, BUILT = (f"{name}-1.0.tar.gz" for name in ("stated", "uploaded", "built"))
@@ -176,3 +181,46 @@ def test_the_smallest_files_come_first(person: Person) -> None:
         (directory / name).write_bytes(b"x" * size)
     found = survey(person.paths, list_names(directory), {}, ()).files.samples(["a", "b"])
     assert [item.path.name for item in found] == ["a-2.tar.gz", "a-1.tar.gz", "b-1.tar.gz"]
+
+
+def test_a_file_under_two_names_is_a_warning(person: Person) -> None:
+    """Of hand-copied files that the index has not read yet, too; not of what was published."""
+    directory = person.paths.distributions
+    _record(person, STATED)
+    for number, name in enumerate(
+        ("Stated-1.0.tar.gz", "Built-1.0.tar.gz", BUILT, "new-1.0.zip", "new-1.0.tar.gz")
+    ):
+        (directory / name).write_bytes(b"content")
+        os.utime(directory / name, (number, number))
+    # Its entry is lost.
+    files = {BUILT: hashlib.sha256(b"content").hexdigest()}
+    build = Build("v1.0", "c0ffee", "1.0", 1, files)
+    state.save(person.paths.state, "me/built", RepositoryState("built", [build]))
+    judged = judge(snapshot.take(person.paths, datetime.now().astimezone()))
+    found = [(item.line, item.hint) for item in judged.warnings if "not served" in item.text]
+    assert found == [
+        (f"{project}: not served: {name} is the same file of {project} 1.0 as {served}", hint)
+        for hint in [f"replace it, or move it out of {directory}"]
+        for project, name, served in [
+            ("built", "Built-1.0.tar.gz", BUILT), ("stated", "Stated-1.0.tar.gz", STATED),
+            ("new", "new-1.0.tar.gz", "new-1.0.zip"),
+        ]
+    ]  # fmt: skip
+
+
+def test_a_damaged_file_beside_others_is_a_warning(person: Person) -> None:
+    """Until it is replaced; of a project without another file the whole project is a problem."""
+    _record(person, STATED)
+    for name, project in (("stated-2.0.tar.gz", "stated"), ("lone-1.0.tar.gz", "lone")):
+        path = _record(person, name)
+        identity = Identity.of(path.stat())
+        _put(person, Entry(name, identity, project, "2.0", problem=f"{name} is damaged"))
+
+    def found() -> list[str]:
+        judged = judge(snapshot.take(person.paths, datetime.now().astimezone()))
+        return [item.line for item in judged.items if item.subject in ("stated", "lone")]
+
+    lone = "lone: lone has no usable file: lone-1.0.tar.gz is damaged"
+    assert found() == [lone, "stated: not served: stated-2.0.tar.gz is damaged"]
+    (person.paths.distributions / "stated-2.0.tar.gz").write_bytes(b"completed")
+    assert found() == [lone]
