@@ -4,6 +4,8 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
+from pypi_insiders.util.errors import InsidersError
+
 
 class Locks:
     """The lock files.
@@ -191,7 +193,18 @@ def runtime_directory() -> Path:
 
 
 def default_paths() -> Paths:
-    """Return the paths of the current user, with `$XDG_*_HOME` respected."""
+    """Return the paths of the current user, with `$XDG_*_HOME` respected.
+
+    Raises:
+        InsidersError: `$HOME` is not an absolute path.
+    """
+    # Python takes an empty one for `/`, and any other for a path below the working directory.
+    home = os.environ.get("HOME")
+    if home is not None and not home.startswith("/"):
+        raise InsidersError(
+            f"HOME is {home!r}, which is not an absolute path",
+            "set it to your home directory, or unset it",
+        )
     return Paths(
         config=_base("XDG_CONFIG_HOME", ".config"),
         data=_base("XDG_DATA_HOME", ".local/share"),

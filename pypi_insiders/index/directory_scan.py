@@ -17,6 +17,7 @@ from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.index.scanner import UNKNOWN, FileScanner
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot
+from pypi_insiders.util.plain_text import encodable
 
 _log = logging.getLogger(__package__)
 
@@ -296,4 +297,4 @@ def _may_grow(identity: Identity) -> bool:
 
 def _is_text(name: str) -> bool:
     # Other bytes of a name are lone surrogates in Python, which encode to `?`. Source: PEP 383.
-    return name.encode(errors="replace").decode() == name
+    return encodable(name) == name

@@ -129,7 +129,8 @@ class MetadataCache:
 
     def __init__(self, database: Path, directory: Path) -> None:
         self._database = database
-        self._directory = str(directory.absolute())
+        # SQLite takes UTF-8 only, and a path may have any bytes.
+        self._directory = os.fsencode(directory.absolute()).decode(errors="backslashreplace")
         # SQLite lets threads share a connection, but a transaction is one of all of them.
         self._lock = threading.Lock()
         self._connection = _open(database)

@@ -16,7 +16,9 @@ from pypi_insiders.repositories import sandbox_state
 from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.util import disk_reserve
 from pypi_insiders.util.disk_reserve import DiskFullError, Guard
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import make_directory, make_temporary
+from pypi_insiders.util.plain_text import encodable
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import remove_foreign_tree
 
@@ -106,7 +108,16 @@ class BuildSpace:
 
     @contextmanager
     def workspace(self) -> Iterator[Path]:
-        """Create a directory for one build; remove it at the end of the context."""
+        """Create a directory for one build; remove it at the end of the context.
+
+        Raises:
+            InsidersError: it cannot be created, or uv cannot use it.
+        """
+        if encodable(place := str(self._paths.builds)) != place:
+            raise InsidersError(
+                f"uv creates no environment in {self._paths.builds}, whose name is not UTF-8",
+                "set XDG_CACHE_HOME to another directory",
+            )
         directory = make_temporary(self._paths.builds)
         try:
             yield directory

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from pypi_insiders.config.paths import Paths, default_paths, runtime_directory
+from pypi_insiders.util.errors import InsidersError
 
 VARIABLES = ("XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_STATE_HOME", "XDG_CACHE_HOME")
 
@@ -32,6 +33,18 @@ def test_each_variable_moves_one_directory(monkeypatch: pytest.MonkeyPatch) -> N
     for name in VARIABLES:
         monkeypatch.setenv(name, f"/elsewhere/{name}")
     assert default_paths() == Paths(*(Path(f"/elsewhere/{it}/pypi-insiders") for it in VARIABLES))
+
+
+@pytest.mark.parametrize("value", ["", "relative"])
+def test_a_home_that_is_no_absolute_path_is_an_error(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files were written to `/`, or below the working directory."""
+    monkeypatch.setenv("HOME", value)
+    with pytest.raises(InsidersError, match=f"HOME is '{value}', which is not an absolute path"):
+        default_paths()
+    monkeypatch.delenv("HOME")
+    assert default_paths().state.is_absolute()
 
 
 @pytest.mark.parametrize("value", ["", "relative/path", None])

@@ -41,6 +41,16 @@ def test_another_directory_has_a_record_of_its_own(tmp_path: Path, database: Pat
     assert MetadataCache(database, tmp_path / "two").entries() == {}
 
 
+def test_a_directory_may_have_any_bytes_in_its_name(tmp_path: Path) -> None:
+    """SQLite takes UTF-8 only, and `status` ended with a traceback."""
+    directory = tmp_path / os.fsdecode(b"n\xff")
+    record = MetadataCache(directory / "record.sqlite", directory)
+    record.put(ENTRY, b"")
+    assert record.entries() == {ENTRY.name: ENTRY}
+    record.close()
+    assert MetadataCache(directory / "record.sqlite", directory).entry(ENTRY.name) == ENTRY
+
+
 def test_what_is_forgotten_is_gone(tmp_path: Path, database: Path) -> None:
     """Forgetting what is not there is no error."""
     record = MetadataCache(database, tmp_path)
