@@ -68,8 +68,8 @@ def status(ctx: click.Context, repository: str | None, as_json: bool) -> None:
     With -v, also what `systemctl status` prints of its units. Exits with 0 if it is running, 3 if
     it is stopped, 4 if it is not installed.
     """
-    name = None if repository is None else watcher_of_one.selected(repository).name
-    service_state.show(ctx, WATCHER, as_json=as_json, repository=name)
+    item = None if repository is None else watcher_of_one.selected(repository)
+    service_state.show(ctx, WATCHER, as_json=as_json, repository=item)
 
 
 @click.command(cls=CommonCommand)

@@ -5,6 +5,7 @@ from datetime import datetime
 from typing import Any
 
 from pypi_insiders.reporting.json_output import moment
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd.service_status import Condition, Overview
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import times
@@ -55,7 +56,7 @@ def activity(look: Overview, now: datetime) -> str:
     return ", ".join(known)
 
 
-def hint(look: Overview, repository: str | None = None) -> str | None:
+def hint(look: Overview, repository: Repository | None = None) -> str | None:
     """Return the next command, if the service does not run as it should.
 
     Args:
@@ -64,10 +65,7 @@ def hint(look: Overview, repository: str | None = None) -> str | None:
     """
     name = look.part.name
     if repository is not None:
-        verb = "logs" if look.has_failed else "start"
-        command = f"`pypi-insiders {name} {verb} {repository}`"
-        is_well = look.condition == Condition.RUNNING and not look.has_failed
-        return None if is_well else f"see why: {command}" if look.has_failed else command
+        return _hint_of_one(look, repository)
     # First, as a service that fails may be stopped as well: to start it again would not show why.
     if look.has_failed:
         return f"see why: `pypi-insiders {name} logs`"
@@ -76,7 +74,18 @@ def hint(look: Overview, repository: str | None = None) -> str | None:
     return f"`pypi-insiders {name} start`" if look.condition == Condition.STOPPED else None
 
 
-def members(look: Overview, repository: str | None = None) -> dict[str, Any]:
+def _hint_of_one(look: Overview, repository: Repository) -> str | None:
+    if look.has_failed:
+        return f"see why: `pypi-insiders {look.part.name} logs {repository.name}`"
+    if look.condition == Condition.RUNNING:
+        return None
+    # Without an interval `start` updates it, and starts no timer.
+    if look.condition == Condition.STOPPED and repository.interval_s is None:
+        return f"`pypi-insiders repos set {repository.name} interval=30min` gives it one"
+    return f"`pypi-insiders {look.part.name} start {repository.name}`"
+
+
+def members(look: Overview, repository: Repository | None = None) -> dict[str, Any]:
     """Return the members of a service for scripts, as `hint` does; what is unknown is `null`."""
     own = _of_server(look) if look.part == SERVER else _of_watcher(look)
     return {

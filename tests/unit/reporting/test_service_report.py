@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 
 from pypi_insiders.reporting import service_report
+from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.systemd.service_status import Condition, Overview
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
@@ -119,6 +120,32 @@ def test_the_state_is_a_few_lines(
     assert service_report.head(look) == head
     assert dict(service_report.rows(look, NOW)) == rows
     assert service_report.hint(look) == hint
+
+
+@pytest.mark.parametrize(
+    ("look", "interval_s", "hint"),
+    [
+        (WATCHING, 300, None),
+        (changed(WATCHING, has_failed=True), None, "see why: `pypi-insiders watcher logs me/one`"),
+        (
+            changed(WATCHING, condition=Condition.STOPPED), 300,
+            "`pypi-insiders watcher start me/one`",
+        ),
+        (
+            changed(WATCHING, condition=Condition.STOPPED), None,
+            "`pypi-insiders repos set me/one interval=30min` gives it one",
+        ),
+        (
+            changed(WATCHING, condition=Condition.NOT_INSTALLED), None,
+            "`pypi-insiders watcher start me/one`",
+        ),
+    ],
+)  # fmt: skip
+def test_a_repository_without_an_interval_has_no_timer_to_be_started(
+    look: Overview, interval_s: int | None, hint: str | None
+) -> None:
+    repository = Repository("me/one", interval_s=interval_s)
+    assert service_report.hint(look, repository) == hint
 
 
 @pytest.mark.parametrize(
