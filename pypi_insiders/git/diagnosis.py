@@ -238,12 +238,13 @@ def _parts(url: str) -> SplitResult:
     return parts
 
 
-def host_of(url: str) -> str | None:
-    """Return the host of a URL, with its port if it has one; `None` for a path."""
+def service_of(url: str) -> str | None:
+    """Return what answers for a URL, such as `https://HOST`; `None` for a path."""
     parts = _parts(url)
     if not parts.hostname or url.startswith("/"):
         return None
-    return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname
+    port = f":{parts.port}" if parts.port else ""
+    return f"{parts.scheme}://{parts.hostname}{port}"
 
 
 def ssh_address(url: str) -> str | None:

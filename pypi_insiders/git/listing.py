@@ -8,7 +8,7 @@ from typing import NamedTuple
 from pypi_insiders.git import credentials
 from pypi_insiders.git.command import TIMEOUT_S, GitSettings, attempt, git
 from pypi_insiders.git.credentials import GITS_OWN, Access
-from pypi_insiders.git.diagnosis import explain, host_of
+from pypi_insiders.git.diagnosis import explain, service_of
 from pypi_insiders.git.errors import UnreachableError
 from pypi_insiders.git.shared_connections import SharedConnections
 from pypi_insiders.util.silent_hosts import SilentHosts
@@ -82,15 +82,17 @@ def asking(url: str, hosts: SilentHosts) -> contextlib.AbstractContextManager[No
     Raises:
         UnreachableError: the host is one of them.
     """
-    host = host_of(url)
-    if host is None:
+    # A network may block ssh to a host, and not https.
+    service = service_of(url)
+    if service is None:
         return contextlib.nullcontext()
-    if hosts.is_silent(host):
+    if hosts.is_silent(service):
+        other = f"{hosts.enough} other repositories"
         raise UnreachableError(
-            f"{host} was not asked, as it has not answered for {hosts.enough} other repositories",
+            f"{service} was not asked, as it has not answered for {other}",
             "the next update tries again",
         )
-    return hosts.asking(host, lambda error: isinstance(error, UnreachableError))
+    return hosts.asking(service, lambda error: isinstance(error, UnreachableError))
 
 
 def default_branch(

@@ -109,8 +109,8 @@ class DirectoryScan:
         with self._turns.setdefault(file.name, threading.Lock()):
             # Checked before and after the slow read: another file may take its place meanwhile.
             if file.known is None and self.published.files.get(file.name) is file:
-                others = (it.name for it in self.published.of_project(file.project))
-                found = self._scanner.examine(file.name, others)
+                project = self.published.of_project(file.project)
+                found = self._scanner.examine(file.name, [it.name for it in project])
                 with self._lock:
                     if file.known is None and self.published.files.get(file.name) is file:
                         self._enter(file, found)
@@ -130,11 +130,10 @@ class DirectoryScan:
     def check(self, names: Iterable[str]) -> None:
         """Queue the files that have changed since they were examined."""
         with self._lock:
-            files = self.published.files
             changed = {
                 name: file.inode
                 for name in names
-                if (file := files.get(name)) is not None
+                if (file := self.published.files.get(name)) is not None
                 and file.known is not None
                 and self._scanner.identity(name) != packed_entry.identity(file.known)
             }
