@@ -39,7 +39,10 @@ _MARK = (
     b"Made by `pypi-insiders export`, which replaces and deletes the objects below simple/,\n"
     b"packages/, project/ and -/ beside this one.\n"
 )
-_URL = re.compile(r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9._-]+)*/?")
+# The library resolves `..`, so that the prefix would be another than the user has written.
+_URL = re.compile(
+    r"(?:s3|gs|az)://[A-Za-z0-9][A-Za-z0-9._-]*(?:/(?!\.{1,2}(?:/|\Z))[A-Za-z0-9._-]+)*/?"
+)
 _PARALLEL = 16
 _FOR_EVER = "max-age=31536000, immutable"
 _AS_CHANGED = "no-cache"

@@ -285,7 +285,17 @@ def test_a_yank_changes_pages_alone(objects: Bucket, person: Person, dists: Path
 
 @pytest.mark.parametrize(
     "target",
-    ["s3://key:secret@bucket/x", "ftp://host/x", "s3://", "s3://b/x?y=z", "s3://b/x//y", "S3://b"],
+    [
+        "s3://key:secret@bucket/x",
+        "ftp://host/x",
+        "s3://",
+        "s3://b/x?y=z",
+        "s3://b/x//y",
+        "S3://b",
+        "s3://b/..",
+        "s3://b/x/../y",
+        "s3://b/./x",
+    ],
 )
 def test_other_urls_are_wrong_usage(target: str) -> None:
     """A password in it is not shown."""
