@@ -186,27 +186,6 @@ def test_changes_within_one_tick_of_the_clock_are_seen(
             assert len(catalog.projects()) == 4 * number + part + 1
 
 
-def test_changes_of_the_same_time_are_seen(
-    tmp_path: Path, directory: Path, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """As where the clock of the file system stands still between them; before Linux 6.13 all do."""
-    now_ns, stat = time.time_ns(), os.stat
-
-    def stat_of_one_tick(path: Path, **options: bool) -> os.stat_result:
-        found = stat(path, **options)
-        if os.fspath(path) != str(directory):
-            return found
-        return os.stat_result(tuple(found), {"st_ctime_ns": now_ns})
-
-    files = [sdist(tmp_path, f"p{number}", "1.0") for number in range(3)]
-    age(*files)
-    monkeypatch.setattr(os, "stat", stat_of_one_tick)
-    monkeypatch.setattr(time, "time_ns", lambda: now_ns + 5_000_000)
-    for number, file in enumerate(files):
-        file.rename(directory / file.name)
-        assert len(catalog.projects()) == number + 1
-
-
 def test_each_removal_is_seen_by_the_next_question(directory: Path, catalog: Catalog) -> None:
     """Down to the last, with which the project goes."""
     files = [sdist(directory, "my-dist", f"1.{number}") for number in range(20)]
@@ -642,10 +621,15 @@ def test_a_page_does_not_wait_for_the_files_of_others(directory: Path, catalog: 
     assert names(catalog, "slow") == [slow.name]
 
 
+@pytest.mark.parametrize("is_page", [True, False])
 def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
-    directory: Path, record: MetadataCache, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
+    directory: Path,
+    record: MetadataCache,
+    catalog: Catalog,
+    is_page: bool,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Not as what was read, which is gone."""
+    """Not as what was read, which is gone; nor as neither: the project would be from elsewhere."""
     path = sdist(directory, "my-dist", "1.0", content=b"1")
     other = sdist(directory.parent, "my-dist", "1.0", content=b"2")
     age(path, other)
@@ -659,8 +643,10 @@ def test_a_file_that_is_replaced_while_it_is_examined_is_told_as_what_it_is(
             asking.join()
 
     monkeypatch.setattr(record, "put", put)
-    entry = catalog.find(path.name)
+    page = catalog.project("my-dist") if is_page else None
+    entry = page.files[0] if page else catalog.find(path.name)
     assert not other.exists()
+    assert (page is not None) is is_page
     assert entry is not None
     assert entry.sha256 == sha256(path)
     assert catalog.find(path.name) == entry

@@ -1,7 +1,6 @@
 """directory_scan: the snapshot follows what is found out of files, and what becomes of them."""
 
 import os
-import threading
 import time
 from pathlib import Path
 from queue import SimpleQueue
@@ -14,9 +13,8 @@ from wheels import sdist
 from pypi_insiders.index import directory_scan, listing
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.directory_scan import DirectoryScan
-from pypi_insiders.index.metadata_cache import Entry, MetadataCache
+from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.scanner import FileScanner
-from pypi_insiders.util.files import sha256
 
 LONG_AGO_NS = 10**18
 
@@ -75,28 +73,6 @@ def test_a_page_does_not_show_what_was_spoilt_in_its_place(
     assert found.files == ()
 
 
-def test_a_page_has_the_file_that_took_the_place_of_another_meanwhile(
-    directory: Path, cache: MetadataCache, catalog: Catalog, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Not neither of both: installers would take the project from elsewhere."""
-    path = old(sdist(directory, "my-dist", "1.0", content=b"1"))
-    other = old(sdist(directory.parent, "my-dist", "1.0", content=b"2"))
-
-    def put(entry: Entry, metadata: bytes | None) -> None:
-        MetadataCache.put(cache, entry, metadata)
-        if other.exists():
-            other.replace(path)
-            asking = threading.Thread(target=catalog.projects)
-            asking.start()
-            asking.join()
-
-    monkeypatch.setattr(cache, "put", put)
-    found = catalog.project("my-dist")
-    assert not other.exists()
-    assert found is not None
-    assert [entry.sha256 for entry in found.files] == [sha256(path)]
-
-
 @pytest.mark.parametrize("is_guarded", [True, False])
 def test_a_hash_outlives_its_file_where_it_is_guarded(
     tmp_path: Path, directory: Path, cache: MetadataCache, is_guarded: bool
@@ -127,6 +103,17 @@ def one_tick(directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(os, "stat", stat_of_one_tick)
     monkeypatch.setattr(time, "time_ns", lambda: now_ns + 5_000_000)
+
+
+@pytest.mark.usefixtures("one_tick")
+def test_changes_of_the_same_time_are_seen(
+    tmp_path: Path, directory: Path, catalog: Catalog
+) -> None:
+    """As where the clock of the file system stands still between them; before Linux 6.13 all do."""
+    files = [old(sdist(tmp_path, f"p{number}", "1.0")) for number in range(3)]
+    for number, file in enumerate(files):
+        file.rename(directory / file.name)
+        assert len(catalog.projects()) == number + 1
 
 
 @pytest.mark.usefixtures("one_tick")
