@@ -14,16 +14,16 @@ import pytest
 from fixtures import Person, Watch, free_port, get, started
 from machine import Machine
 from projects import Project, create
-from units import MAIL, fallback, port, served_fallback
+from units import MAIL, served_fallback
 from wheels import wheel
-
-__all__ = ["fallback", "port"]
 
 CONFIG = ".config/pypi-insiders/config.toml"
 DISTS = ".local/share/pypi-insiders/dists"
 STATE = ".local/state/pypi-insiders"
-OF_USER = (".config/pypi-insiders", ".local", "mail")
+OF_USER = (".config/pypi-insiders", ".config/systemd", ".local", "mail")
 SERVER, SOCKET = "pypi-insiders-server.service", "pypi-insiders-server.socket"
+WATCHER, OTHER = "pypi-insiders-watcher.service", "other.service"
+TRIGGERS = ("pypi-insiders-watcher.timer", "pypi-insiders-notify.path")
 
 
 def serve(machine: Machine, directory: Path) -> Project:
@@ -44,12 +44,6 @@ def serve(machine: Machine, directory: Path) -> Project:
     machine.run("pypi-insiders", "watcher", "start")
     assert status(machine)["health"] == "well"
     return project
-
-
-@pytest.fixture
-def project(machine: Machine, port: int, fallback: str, tmp_path: Path) -> Project:
-    """A project that is served in a machine of its own."""
-    return serve(machine, tmp_path)
 
 
 @dataclass(frozen=True)
@@ -74,16 +68,33 @@ def served(
         yield Well(machine, project, port)
 
 
+def restore(well: Well) -> None:
+    """Undo what a test did to the user's files."""
+    away = well.project.remote.with_name("away.git")
+    shutil.rmtree(well.project.tree.parent / "other", ignore_errors=True)
+    if away.exists():
+        away.rename(well.project.remote)
+    well.machine.run("find", ".netrc", *OF_USER, "-type", "f,l", "-delete", check=False)
+    well.machine.run("cp", "-a", "kept/.", ".")
+
+
 @pytest.fixture
 def well(served: Well) -> Iterator[Well]:
     """That machine, and what a test does to the user's files is undone."""
-    away = served.project.remote.with_name("away.git")
     yield served
-    shutil.rmtree(served.project.tree.parent / "other", ignore_errors=True)
-    if away.exists():
-        away.rename(served.project.remote)
-    served.machine.run("find", *OF_USER, "-type", "f", "-delete")
-    served.machine.run("cp", "-a", "kept/.", ".")
+    restore(served)
+    assert status(served.machine)["health"] == "well"
+
+
+@pytest.fixture
+def running(served: Well) -> Iterator[Well]:
+    """That machine, and what a test does to its units is undone as well."""
+    yield served
+    stopped = ("stop", OTHER, SERVER, SOCKET, WATCHER)
+    served.machine.run("systemctl", "--user", *stopped, check=False)
+    restore(served)
+    for words in (("daemon-reload",), ("reset-failed",), ("start", SOCKET, *TRIGGERS)):
+        served.machine.run("systemctl", "--user", *words)
     assert status(served.machine)["health"] == "well"
 
 
@@ -130,15 +141,17 @@ def lose_access(machine: Machine, project: Project) -> None:
     machine.run("pypi-insiders", "update", check=False)
 
 
-def serve_otherwise(machine: Machine, _: Project) -> None:
-    """Let another program have the port."""
+def serve_otherwise(machine: Machine, _: Project | None = None, site: str = ".") -> str:
+    """Let another program have the port; return its URL."""
     machine.run("pypi-insiders", "server", "stop")
     found = re.search(r"port = (\d+)", machine.read_text(CONFIG))
     assert found is not None
-    at = ("--bind", "127.0.0.1", found[1])
-    machine.start(sys.executable, "-m", "http.server", *at)
+    serve = ("-m", "http.server", "--bind", "127.0.0.1", "--directory", machine.home / site)
+    unit = ("systemd-run", "--user", "--quiet", "--collect", f"--unit={OTHER}")
+    machine.run(*unit, sys.executable, *serve, found[1])
     connect = f"import socket; socket.create_connection(('127.0.0.1', {found[1]}))"
     machine.wait_for((sys.executable, "-c", connect), lambda done: done.returncode == 0)
+    return f"http://127.0.0.1:{found[1]}"
 
 
 UPDATE = "`pypi-insiders update me/probe` builds it again from the same tag"
@@ -240,11 +253,9 @@ def test_each_state_is_one_line_everywhere(well: Well, case: Case) -> None:
 
 
 @pytest.mark.parametrize("case", OF_UNITS.values(), ids=OF_UNITS)
-def test_each_state_of_units_is_one_line_everywhere(
-    machine: Machine, project: Project, port: int, case: Case
-) -> None:
+def test_each_state_of_units_is_one_line_everywhere(running: Well, case: Case) -> None:
     """As those of files are."""
-    is_told(machine, project, port, case)
+    is_told(running.machine, running.project, running.port, case)
 
 
 def is_told(machine: Machine, project: Project, port: int, case: Case) -> None:
@@ -286,8 +297,9 @@ def is_told(machine: Machine, project: Project, port: int, case: Case) -> None:
     assert sum(text.count(f"{line}\n") for text in told) == (case.severity == "problem")
 
 
-def test_a_restart_loop_is_a_problem_at_every_moment(machine: Machine, project: Project) -> None:
+def test_a_restart_loop_is_a_problem_at_every_moment(running: Well) -> None:
     """Also while the server starts once more, and its socket takes connections."""
+    machine = running.machine
     drop_in = f".config/systemd/user/{SERVER}.d/override.conf"
     machine.write_text(drop_in, "[Service]\nExecStart=\nExecStart=/bin/false\n")
     machine.run("systemctl", "--user", "daemon-reload")
@@ -303,8 +315,9 @@ def test_a_restart_loop_is_a_problem_at_every_moment(machine: Machine, project: 
             assert re.fullmatch(rf"failing \(({reason}), restarted .*\)", item["text"])
 
 
-def test_status_needs_two_processes(machine: Machine, project: Project) -> None:
+def test_status_needs_two_processes(running: Well) -> None:
     """And wakes an idle index: nobody knows otherwise whether it would answer."""
+    machine = running.machine
     machine.run("systemctl", "--user", "stop", SERVER)
     done = machine.run("pypi-insiders", "-vv", "status")
     assert "idle (socket-activated)" in done.stdout
@@ -313,10 +326,9 @@ def test_status_needs_two_processes(machine: Machine, project: Project) -> None:
     assert active == "active\n"
 
 
-def test_an_index_with_passwords_is_fetched_only_where_one_is_known(
-    machine: Machine, project: Project
-) -> None:
+def test_an_index_with_passwords_is_fetched_only_where_one_is_known(running: Well) -> None:
     """What was not tried is not called well."""
+    machine = running.machine
     config = machine.read_text(CONFIG).replace("[server]\n", "[server]\nauth = true\n")
     machine.write_text(CONFIG, config)
     machine.run("pypi-insiders", "server", "password", "me", input="secret\n")
@@ -338,10 +350,9 @@ def test_an_index_with_passwords_is_fetched_only_where_one_is_known(
     )
 
 
-def test_an_index_that_lets_nobody_in_is_one_problem(
-    machine: Machine, project: Project, port: int
-) -> None:
+def test_an_index_that_lets_nobody_in_is_one_problem(running: Well) -> None:
     """Before the restart that would be refused and after it, whether or not a netrc is there."""
+    machine = running.machine
     passwords = f"{machine.home}/.config/pypi-insiders/passwords"
     config = machine.read_text(CONFIG).replace("[server]\n", "[server]\nauth = true\n")
     machine.write_text(CONFIG, config)
@@ -379,10 +390,9 @@ def test_an_index_that_lets_nobody_in_is_one_problem(
     assert "recovered: passwords" in machine.read_text("mail")
 
 
-def test_what_is_listed_and_cannot_be_fetched_is_a_problem(
-    machine: Machine, project: Project
-) -> None:
+def test_what_is_listed_and_cannot_be_fetched_is_a_problem(running: Well) -> None:
     """The page is right, and the file behind it is not: HEAD would not notice."""
+    machine = running.machine
     site = machine.home / "site/simple/probe"
     page = {"meta": {"api-version": "1.0"}, "name": "probe", "files": [
         {"filename": "probe-1.0.tar.gz", "url": "/packages/probe-1.0.tar.gz",
@@ -393,14 +403,7 @@ def test_what_is_listed_and_cannot_be_fetched_is_a_problem(
     machine.write_text("site/simple/index.html", json.dumps(listed))
     machine.write_text("site/health", "Ok")
     machine.write_text("site/packages/probe-1.0.tar.gz", "another")
-    machine.run("pypi-insiders", "server", "stop")
-    found = re.search(r"port = (\d+)", machine.read_text(CONFIG))
-    assert found is not None
-    url = f"http://127.0.0.1:{found[1]}"
-    at = ("--bind", "127.0.0.1", "--directory", "site", found[1])
-    machine.start(sys.executable, "-m", "http.server", *at)
-    connect = f"import socket; socket.create_connection(('127.0.0.1', {found[1]}))"
-    machine.wait_for((sys.executable, "-c", connect), lambda done: done.returncode == 0)
+    url = serve_otherwise(machine, site="site")
 
     def problems() -> list[str]:
         return [item["text"] for item in status(machine)["problems"]]
