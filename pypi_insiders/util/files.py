@@ -8,6 +8,7 @@ import itertools
 import logging
 import os
 import re
+import shlex
 import stat
 import time
 from collections.abc import Callable, Iterator
@@ -343,7 +344,8 @@ def _translated(doing: str, path: Path) -> Iterator[None]:
 
 def cannot(doing: str, path: Path, error: OSError) -> InsidersError:
     """Return the error for a failed operation on a path, with its hint."""
-    return InsidersError(f"cannot {doing} {path}: {error.strerror or error}", hint_for(error))
+    reason = error.strerror or error
+    return InsidersError(f"cannot {doing} {path}: {reason}", hint_for(error, path))
 
 
 def shortage(error: BaseException | None) -> OSError | None:
@@ -365,17 +367,26 @@ def shortage(error: BaseException | None) -> OSError | None:
     return None
 
 
-def hint_for(error: OSError) -> str | None:
-    """Return the hint for an error of the file system."""
+def hint_for(error: OSError, path: Path | None = None) -> str | None:
+    """Return the hint for an error of the file system.
+
+    Args:
+        error: the error.
+        path: what the user knows of (default: the file of the error).
+    """
     if isinstance(error, NotAFileError):
         return _MOVE_AWAY
+    if error.errno in (errno.EACCES, errno.EPERM):
+        place = path or error.filename
+        # Of each directory too: one of them may be closed, and the file need not exist.
+        look = f": `namei -l {shlex.quote(os.fsdecode(place))}`" if place else ""
+        return f"check its owner and mode{look}"
     return _HINTS.get(error.errno or 0)
 
 
 _MOVE_AWAY = "move that file or directory away"
 _HINTS = {
     **dict.fromkeys((errno.ENOSPC, errno.EDQUOT), "free space on that disk and try again"),
-    **dict.fromkeys((errno.EACCES, errno.EPERM), "check its owner and mode: `ls -ld`"),
     errno.EROFS: "that file system is mounted read-only",
     **dict.fromkeys(
         (errno.EISDIR, errno.ENOTDIR, errno.EEXIST, errno.ELOOP, errno.ENOTEMPTY),

@@ -494,13 +494,14 @@ MANAGER = [
     Complaint(
         "a file that is closed", "env",
         f"cannot read {{home}}/{CONFIG}/config.toml: Permission denied",
-        "check its owner and mode: `ls -ld`",
+        f"check its owner and mode: `namei -l {{home}}/{CONFIG}/config.toml`",
         given=f"mkdir -p {CONFIG} && touch {CONFIG}/config.toml && chmod 0 {CONFIG}/config.toml",
     ),
     Complaint(
         "a directory that is closed", "repos add --no-check me/probe",
         f"cannot write {{home}}/{CONFIG}/repos.toml: Permission denied",
-        "check its owner and mode: `ls -ld`", given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
+        f"check its owner and mode: `namei -l {{home}}/{CONFIG}/repos.toml`",
+        given=f"mkdir -p {CONFIG} && chmod 500 {CONFIG}",
     ),
     Complaint(
         "no sandbox where one is required", "update",

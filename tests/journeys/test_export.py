@@ -394,8 +394,8 @@ def test_a_full_disk_and_missing_rights_are_one_line(
         env=person.environment, capture_output=True, text=True,
     )  # fmt: skip
     assert re.fullmatch(
-        rf"error: cannot export to {target}: Permission denied \(\S+\)\n"
-        "hint: check its owner and mode: `ls -ld`\n",
+        rf"error: cannot export to {target}: Permission denied \((\S+)\)\n"
+        r"hint: check its owner and mode: `namei -l \1`\n",
         denied.stderr,
     )
 

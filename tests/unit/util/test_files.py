@@ -1,6 +1,7 @@
 """Files that change in one step, and locks that outlive nobody."""
 
 import contextlib
+import errno
 import os
 import resource
 import socket
@@ -19,6 +20,8 @@ from fixtures import COMMAND, Person
 from pypi_insiders.util import own_files, trees
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import (
+    cannot,
+    hint_for,
     locked,
     make_directory,
     read_text,
@@ -31,6 +34,17 @@ pytestmark = pytest.mark.timeout(120)
 
 
 IN_ITS_PLACE = "move that file or directory away"
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EPERM])
+def test_without_permission_the_hint_is_a_whole_command(number: int) -> None:
+    """It shows each directory of the path: any of them may be closed, and the file be missing."""
+    error = OSError(number, "denied", "/a b/.temporary")
+    assert cannot("write", Path("/a b/c"), error).hint == (
+        "check its owner and mode: `namei -l '/a b/c'`"
+    )
+    assert hint_for(error) == "check its owner and mode: `namei -l '/a b/.temporary'`"
+    assert hint_for(OSError(number, "denied")) == "check its owner and mode"
 
 
 def _refusal(call: Callable[..., object], *arguments: object) -> tuple[str, str | None]:
