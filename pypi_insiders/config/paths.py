@@ -1,5 +1,6 @@
 """The paths of the user's and the program's files."""
 
+import contextlib
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -196,21 +197,34 @@ def default_paths() -> Paths:
     """Return the paths of the current user, with `$XDG_*_HOME` respected.
 
     Raises:
-        InsidersError: `$HOME` is not an absolute path.
+        InsidersError: `$HOME` is not an absolute path, or is that of the user of sudo(8).
     """
-    # Python takes an empty one for `/`, and any other for a path below the working directory.
-    home = os.environ.get("HOME")
-    if home is not None and not home.startswith("/"):
-        raise InsidersError(
-            f"HOME is {home!r}, which is not an absolute path",
-            "set it to your home directory, or unset it",
-        )
+    _check_home()
     return Paths(
         config=_base("XDG_CONFIG_HOME", ".config"),
         data=_base("XDG_DATA_HOME", ".local/share"),
         state=_base("XDG_STATE_HOME", ".local/state"),
         cache=_base("XDG_CACHE_HOME", ".cache"),
     )
+
+
+def _check_home() -> None:
+    home, user = os.environ.get("HOME"), os.environ.get("SUDO_UID")
+    # Python takes an empty one for `/`, and any other for a path below the working directory.
+    if home is not None and not home.startswith("/"):
+        raise InsidersError(
+            f"HOME is {home!r}, which is not an absolute path",
+            "set it to your home directory, or unset it",
+        )
+    if user is None or user == str(os.geteuid()):
+        return
+    with contextlib.suppress(OSError):
+        # sudo may keep HOME. In a container root may have the home of another user on purpose.
+        if str(Path.home().stat().st_uid) == user:
+            raise InsidersError(
+                f"sudo has kept HOME={home}: new files there would not belong to its owner",
+                "run the command without sudo, or with `sudo -H`",
+            )
 
 
 def _base(variable: str, default: str) -> Path:

@@ -47,6 +47,24 @@ def test_a_home_that_is_no_absolute_path_is_an_error(
     assert default_paths().state.is_absolute()
 
 
+def test_the_home_of_another_user_that_sudo_has_kept_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of root in it stopped that user's next command."""
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("SUDO_UID", str(os.getuid()))
+    assert default_paths().state.is_relative_to(tmp_path)  # from root to this user
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(InsidersError) as caught:
+        default_paths()
+    assert (caught.value.message, caught.value.hint) == (
+        f"sudo has kept HOME={tmp_path}: new files there would not belong to its owner",
+        "run the command without sudo, or with `sudo -H`",
+    )
+    monkeypatch.setenv("SUDO_UID", str(os.getuid() + 2))  # with `sudo -H`
+    assert default_paths()
+
+
 @pytest.mark.parametrize("value", ["", "relative/path", None])
 def test_the_runtime_directory_is_never_below_the_working_directory(
     value: str | None, monkeypatch: pytest.MonkeyPatch
