@@ -1,5 +1,6 @@
 """README and manual: complete, true, plain, and leading where they say."""
 
+import ast
 import re
 import shlex
 import sys
@@ -227,3 +228,23 @@ def test_the_man_page_of_each_command_has_an_example_of_it() -> None:
     assert "127   " in described["exec"].status
     assert "3   " in described["status"].status
     assert "problem" in described["doctor"].status
+
+
+# --- messages ---
+
+_COMMAND = re.compile("git |machinectl |pypi-insiders |systemctl ")
+_OF_INSTALLERS = {"Skipping page ... Content-Type", "Invalid port"}
+
+
+def test_messages_are_those_of_the_program() -> None:
+    """Whoever searches the page for what they see finds it."""
+    trees = (ast.parse(path.read_text()) for path in (ROOT / "pypi_insiders").rglob("*.py"))
+    nodes = (node for tree in trees for node in ast.walk(tree) if isinstance(node, ast.Constant))
+    texts = [node.value for node in nodes if isinstance(node.value, str)]
+    section = sections(PAGES["recovery"].read_text())["Messages"]
+    quoted = {" ".join(text.split()) for text in re.findall(r"`([^`]+)`", section)}
+    others = {text for text in quoted if " " not in text or _COMMAND.match(text)}
+    messages = quoted - others - _OF_INSTALLERS
+    parts = {part for text in messages for part in re.split(r": |\.\.\.(?:/\S+)?", text)}
+    assert len(messages) > 10
+    assert [part for part in parts if not any(part.strip() in text for text in texts)] == []
