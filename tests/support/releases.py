@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from email.message import Message  # noqa: TC003
 from pathlib import Path
 from urllib.parse import quote, unquote, urlsplit
@@ -218,8 +218,3 @@ def make_releases(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[M
             return Releases(kind, host, store, token=token)
 
         yield make
-
-
-def with_content(file: File, content: bytes) -> File:
-    """Return another file of that name."""
-    return replace(file, content=content)
