@@ -19,8 +19,8 @@ from pypi_insiders.index.catalog import Catalog, make_directory_if_new
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.reporting import services_seen
 from pypi_insiders.repositories import state
-from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.server import http
+from pypi_insiders.server.current_names import CurrentNames
 from pypi_insiders.server.web import refusing
 from pypi_insiders.server.web.application import make_app
 from pypi_insiders.server.web.guard import RequestGuard
@@ -70,7 +70,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
     guard = _guard(paths, settings, bound, password)
     # Updates publish to the default directory only, so another one has nothing of repositories.
     watching = paths if directory.resolve() == paths.distributions.resolve() else None
-    names = HeldNames(paths, is_learning=watching is not None)
+    names = CurrentNames(paths, is_learning=watching is not None)
     names.current()  # before the first request, which would wait for it
     cache = MetadataCache(paths.record, directory)
     try:

@@ -28,6 +28,7 @@ ABOUT = {
     "repositories/held_name_files.py": (
         "unit/repositories/test_held_names", "journeys/test_held_names", "journeys/test_losses",
     ),
+    "server/current_names.py": ("unit/server/test_current_names", "journeys/test_held_names"),
     "server/web/application.py": (
         "unit/server/web/test_application", "journeys/test_held_names", "journeys/test_uploads",
         "journeys/test_losses",

@@ -17,8 +17,8 @@ from wheels import sdist, wheel
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import Entry, Identity, MetadataCache
 from pypi_insiders.repositories import held_names, running, state
-from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.state import Build, RepositoryState
+from pypi_insiders.server.current_names import CurrentNames
 from pypi_insiders.util.errors import InsidersError
 
 JSON = "application/vnd.pypi.simple.v1+json"
@@ -165,9 +165,9 @@ def test_no_thread_sees_the_names_before_they_are_read(tmp_path: Path) -> None:
     person = Person(tmp_path)
     watch(person)
     for _ in range(30):
-        names, together = HeldNames(person.paths), threading.Barrier(8)
+        names, together = CurrentNames(person.paths), threading.Barrier(8)
 
-        def look(names: HeldNames = names, together: threading.Barrier = together) -> bool:
+        def look(names: CurrentNames = names, together: threading.Barrier = together) -> bool:
             together.wait()
             return all("probe" in names.current().repositories for _ in range(200))
 

@@ -21,6 +21,7 @@ from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.repositories import held_names, releases, state, unpublish
 from pypi_insiders.repositories.state import Build, Failure, RepositoryState
+from pypi_insiders.server.current_names import CurrentNames
 from pypi_insiders.update import removal
 
 WATCHED = '["me/probe"]\nproject = "probe"\nurl = "file:///nowhere/probe.git"\n'
@@ -107,7 +108,7 @@ def test_a_server_writes_nothing_beside_the_distributions(person: Person) -> Non
     """It may not, where it is confined; the state has a copy all the same."""
     watch(person)
     person.paths.distributions.mkdir(parents=True)
-    held_names.HeldNames(person.paths).current()
+    CurrentNames(person.paths).current()
     assert list(person.paths.distributions.iterdir()) == []
     in_state, beside = held_names_copies(person.paths)
     assert json.loads(in_state.read_text()) == {"probe": "me/probe"}

@@ -6,8 +6,8 @@ from urllib.parse import parse_qs
 from pypi_insiders.index import distribution
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.repositories import no_release, running
-from pypi_insiders.repositories.held_names import HeldNames
 from pypi_insiders.repositories.no_release import NoRelease
+from pypi_insiders.server.current_names import CurrentNames
 from pypi_insiders.server.http import Waiters
 from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.request import Request
@@ -31,7 +31,7 @@ class Held:
         waiters: the requests that wait until a release is built.
     """
 
-    def __init__(self, catalog: Catalog, names: HeldNames, waiters: Waiters) -> None:
+    def __init__(self, catalog: Catalog, names: CurrentNames, waiters: Waiters) -> None:
         self._catalog = catalog
         self._names = names
         self._waiters = waiters

@@ -1,4 +1,4 @@
-"""The names that a server holds: where they are found, and when they are read again."""
+"""held_names: where the names are found, and when one is released."""
 
 import json
 from collections.abc import Callable
@@ -11,8 +11,7 @@ from entries import ENTRY
 from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import YANKED
-from pypi_insiders.repositories import held_names, removals, state
-from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.repositories import held_names, state
 from pypi_insiders.repositories.state import RepositoryState
 
 
@@ -140,87 +139,3 @@ def test_each_copy_gets_a_new_name_but_makes_no_directory(paths: Paths) -> None:
     in_state, beside = held_names_copies(paths)
     assert json.loads(in_state.read_text()) == {"probe": "me/probe"}
     assert not beside.parent.exists()
-
-
-def test_a_change_of_what_is_watched_is_seen(paths: Paths) -> None:
-    _watch(paths)
-    names = HeldNames(paths)
-    assert "more" not in names.current().repositories
-    _watch(paths, '["me/more"]\nproject = "more"\n')
-    assert {"probe", "more"} <= set(names.current().repositories)
-
-
-def test_an_error_that_has_ended_is_not_kept(paths: Paths, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether its end changed one of the files by which a change is seen, or not."""
-    monkeypatch.setattr(held_names, "_AGAIN_S", 0.0)
-    state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
-    names = HeldNames(paths)
-    error = names.current().error
-    assert error is not None
-    assert error.message.startswith("project name of me/lost lost: ")
-    removals.save(paths.state, {"me/lost"})
-    assert names.current().error is None
-
-
-def test_an_error_is_not_looked_into_by_each_request(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """All states are read for that, which takes long where there are many."""
-    monkeypatch.setattr(held_names, "_AGAIN_S", 1000.0)
-    state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
-    names = HeldNames(paths)
-    first = names.current()
-    assert first.error is not None
-    assert names.current() is first
-    monkeypatch.setattr(held_names, "_AGAIN_S", 0.0)
-    assert names.current() is not first
-
-
-def test_a_new_project_is_learned_without_reading_all_files_again(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its page would wait for that; what other processes write is read."""
-    names = HeldNames(paths)
-    names.current()
-    loaded: list[Paths] = []
-    load = held_names.load
-
-    def counted(paths: Paths, records: held_names.Records | None = None) -> held_names.Names:
-        loaded.append(paths)
-        return load(paths, records)
-
-    monkeypatch.setattr(held_names, "load", counted)
-    names.learn(["new"])
-    assert (dict(names.current().repositories), loaded) == ({"new": None}, [])
-    assert dict(load(paths).repositories) == {"new": None}
-    held_names.hold(paths, {"other": "me/other"})
-    names.learn(["new"])
-    assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
-    assert loaded
-
-
-def test_what_others_wrote_meanwhile_is_not_overlooked(
-    paths: Paths, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Between two readings of a server another process may hold a name, and release one."""
-    names = HeldNames(paths)
-    names.current()
-    current = names.current
-
-    def changed() -> held_names.Names:
-        found = current()
-        held_names.hold(paths, {"other": "me/other"})
-        return found
-
-    monkeypatch.setattr(names, "current", changed)
-    names.learn(["new"])
-    monkeypatch.undo()
-    assert dict(names.current().repositories) == {"new": None, "other": "me/other"}
-
-
-def test_names_that_cannot_be_written_are_read(paths: Paths) -> None:
-    """The list of watched repositories has them as well."""
-    paths.config.mkdir()
-    paths.repositories.write_text('["me/probe"]\nproject = "probe"\n')
-    paths.state.write_text("no directory")
-    assert dict(HeldNames(paths).current().repositories) == {"probe": "me/probe"}

@@ -30,7 +30,7 @@ from pypi_insiders.index import store
 from pypi_insiders.index.catalog import Catalog
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.index.release_lists import YANKED
-from pypi_insiders.repositories.held_names import HeldNames
+from pypi_insiders.server.current_names import CurrentNames
 from pypi_insiders.server.http import Waiters
 from pypi_insiders.server.readme import Reader
 from pypi_insiders.server.web.application import make_app
@@ -586,7 +586,7 @@ def test_metadata_that_has_to_wait_is_asked_for_again(
     directory, reader = tmp_path / "dists", Reader()
     wheel(directory, "my-dist", "1.0", "Requires-Dist: rich")
     with contextlib.closing(MetadataCache(tmp_path / "record.sqlite", directory)) as cache:
-        catalog, names = Catalog(directory, cache), HeldNames(Paths(*[tmp_path] * 4))
+        catalog, names = Catalog(directory, cache), CurrentNames(Paths(*[tmp_path] * 4))
         monkeypatch.setattr("pypi_insiders.server.web.site.Reader", lambda: reader)
         held = Held(catalog, names, Waiters())
         site = Site(catalog, held, None, is_private=False, loopback=None)
@@ -928,7 +928,7 @@ def test_while_files_are_read_pages_answer_and_no_name_is_redirected(tmp_path: P
     (directory / "damaged-1.0.tar.gz").write_text("no archive")
     # Without the thread that keeps up, all files stay unread that nobody asks for.
     with contextlib.closing(MetadataCache(tmp_path / "record.sqlite", directory)) as cache:
-        catalog, names = Catalog(directory, cache), HeldNames(Paths(*[tmp_path] * 4))
+        catalog, names = Catalog(directory, cache), CurrentNames(Paths(*[tmp_path] * 4))
         app = make_app(catalog, RequestGuard(), Held(catalog, names, Waiters()))
 
         def get(path: str, accept: str = JSON) -> tuple[int, dict[str, str], str]:
