@@ -95,3 +95,32 @@ def test_names_that_cannot_be_written_are_read(paths: Paths) -> None:
     _watch(paths, "probe")
     paths.state.write_text("no directory")
     assert dict(CurrentNames(paths).current().repositories) == {"probe": "me/probe"}
+
+
+def test_what_is_written_while_the_names_are_read_is_read(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By another process: no later change of a file would tell of it."""
+    sync = held_names.sync
+
+    def meanwhile(paths: Paths, *, in_state_only: bool) -> held_names.Names:
+        found = sync(paths, in_state_only=in_state_only)
+        held_names.hold(paths, {"other": "me/other"})
+        return found
+
+    monkeypatch.setattr(held_names, "sync", meanwhile)
+    assert dict(CurrentNames(paths).current().repositories) == {"other": "me/other"}
+
+
+def test_while_names_are_lost_none_is_learned(paths: Paths) -> None:
+    """A list of the others would look complete."""
+    state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
+    CurrentNames(paths).learn(["new"])
+    assert not paths.held_names.exists()
+    assert held_names.load(paths).error is not None
+
+
+def test_of_another_directory_nothing_is_learned(paths: Paths) -> None:
+    names = CurrentNames(paths, is_learning=False)
+    names.learn(["new"])
+    assert dict(names.current().repositories) == {}
