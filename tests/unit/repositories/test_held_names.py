@@ -11,7 +11,7 @@ from entries import ENTRY
 from pypi_insiders.config.paths import Paths, held_names_copies
 from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import YANKED
-from pypi_insiders.repositories import held_names, state
+from pypi_insiders.repositories import held_names, removals, state
 from pypi_insiders.repositories.state import RepositoryState
 
 
@@ -126,11 +126,14 @@ def test_what_is_released_is_held_nowhere(paths: Paths) -> None:
 
 
 def test_a_list_without_lost_names_is_not_written(paths: Paths) -> None:
-    """It would look complete."""
+    """It would look complete; once their repository is removed on purpose, it is."""
     state.save(paths.state, "me/lost", RepositoryState(remote="file:///lost.git"))
     _write(paths.held_names, '{"other": null}')
     held_names.sync(paths)
     assert not held_names_copies(paths)[0].exists()
+    removals.save(paths.state, {"me/lost"})
+    held_names.sync(paths)
+    assert held_names_copies(paths)[0].exists()
 
 
 def test_each_copy_gets_a_new_name_but_makes_no_directory(paths: Paths) -> None:
