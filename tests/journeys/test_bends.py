@@ -161,8 +161,8 @@ PIP_ROWS = [
      problem(f"http_proxy {BY_PROXY}", REMEDY)),
     (PIP | {"ALL_PROXY": "PUBLIC", "no_proxy": "localhost,127."}, {}, PUBLIC_VERSION,
      problem(f"ALL_PROXY {BY_PROXY}", REMEDY)),
-    (PIP | {"http_proxy": "PUBLIC", "no_proxy": "x", "NO_PROXY": "127.0.0.1"}, {}, PUBLIC_VERSION,
-     problem(f"http_proxy {BY_PROXY}", REMEDY)),
+    (PIP | {"all_proxy": "PUBLIC", "no_proxy": "x", "NO_PROXY": "127.0.0.1"}, {}, PUBLIC_VERSION,
+     problem(f"all_proxy {BY_PROXY}", REMEDY)),
     (PIP | {"PIP_PROXY": "PUBLIC", "no_proxy": "127.0.0.1"}, {}, PUBLIC_VERSION,
      problem(f"PIP_PROXY {BY_PROXY}",
              '`export http_proxy="$PIP_PROXY"; export https_proxy="$PIP_PROXY"; unset PIP_PROXY; '
@@ -173,13 +173,13 @@ PIP_ROWS = [
     (PIP, {PIP_CONF: "[install]\nindex-url = PUBLIC/simple/\n"}, OUR_VERSION, None),
     (PIP | {"PIP_FIND_LINKS": "/nowhere"}, {PIP_CONF: "[global]\nfind-links = LINKS\n"},
      OUR_VERSION, problem(f"PIP_FIND_LINKS=/nowhere: {HIGHEST}", "`unset PIP_FIND_LINKS`")),
-    (PIP | {"PIP_NO_INDEX": "0"}, {PIP_CONF: "[global]\nno-index = 1\n"}, OUR_VERSION, None),
-    (PIP | {"PIP_UPLOADED_PRIOR_TO": "2999-01-01"}, {}, OUR_VERSION, None),
+    (PIP | {"PIP_NO_INDEX": "0", "PIP_UPLOADED_PRIOR_TO": "2999-01-01"},
+     {PIP_CONF: "[global]\nno-index = 1\n"}, OUR_VERSION, None),
     (PIP | {"http_proxy": "PUBLIC", "no_proxy": "*"}, {}, OUR_VERSION, None),
     (PIP | {"http_proxy": "PUBLIC", "no_proxy": "x, 127.0.0.0/8"}, {}, OUR_VERSION, None),
     (PIP | {"http_proxy": "PUBLIC", "NO_PROXY": ".0.0.1"}, {}, OUR_VERSION, None),
-    (PIP | {"http_proxy": "", "HTTP_PROXY": "PUBLIC"}, {}, OUR_VERSION, None),
-    (PIP | {"https_proxy": "PUBLIC"}, {}, OUR_VERSION, None),
+    (PIP | {"http_proxy": "", "HTTP_PROXY": "PUBLIC", "https_proxy": "PUBLIC"}, {}, OUR_VERSION,
+     None),
     (PIP | {"http_proxy": "PUBLIC", "PIP_NO_PROXY_ENV": "1"}, {}, OUR_VERSION, None),
 ]  # fmt: skip
 
@@ -289,7 +289,10 @@ def examine(
     assert told == ([expected] if expected else [])
     assert bent.taken(program, variables) == version
     hint = expected[2] if expected else ""
-    if hint.startswith("`") and version != OUR_VERSION:
+    # What `unset` does is known, and only uv is quick.
+    is_one = "eval" in hint and bool({"http_proxy", "PIP_PROXY"} & variables.keys())
+    is_tried = program == "uv" or is_one
+    if hint.startswith("`") and version != OUR_VERSION and is_tried:
         bent.clean()
         words = bent.shell.filled(hint.strip("`"))
         assert bent.taken(program, variables, before=words) == OUR_VERSION
@@ -297,7 +300,7 @@ def examine(
 
 @pytest.mark.parametrize("row", PIP_ROWS)
 def test_what_bends_pip(bent: Bent, row: tuple[dict[str, str], Files, str | None, None]) -> None:
-    """It takes the public version or none; the hint, typed as it stands, brings ours back."""
+    """It takes the public version or none; a hint with `env`, as it stands, brings ours back."""
     examine(bent, ("pip", "pip"), row)
 
 
