@@ -6,7 +6,6 @@ import sys
 import tomllib
 from pathlib import Path
 
-import pytest
 from fixtures import ROOT, Person, run
 from machine import Machine
 from units import UNIT_DIRECTORY, port
@@ -35,22 +34,22 @@ def test_an_upgrade_does_not_replace_it_by_the_original(
     links = tmp_path / "links"
     original = make_wheel(links, "pypi-insiders", ORIGINAL, f"Summary: {OF_ORIGINAL}")
     environment = tmp_path / "venv"
-    run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, environment)
-    pip = environment / "bin/pip"
+    run("uv", "venv", "--quiet", "--python", sys.executable, environment)
 
-    def call(*words: str | Path) -> str:
+    def upgraded(path: Path) -> str:
+        """Tell what an upgrade of an installed wheel would do."""
+        run("uv", "pip", "install", "--quiet", "--no-deps", "--python", environment, path)
+        pip = (sys.executable, "-m", "pip", "--python", environment, "install", "-U", "--dry-run")
         done = subprocess.run(
-            [pip, *words], env=person.environment, capture_output=True, text=True, timeout=200
-        )
+            [*pip, "--no-deps", "--no-index", "--find-links", links, "pypi-insiders"],
+            env=person.environment, capture_output=True, text=True, timeout=200,
+        )  # fmt: skip
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    upgrade = ("install", "-U", "--dry-run", "--no-deps", "--no-index", "--find-links", links)
-    call("install", "--no-deps", wheel)
-    assert "Would install" not in call(*upgrade, "pypi-insiders")
-    call("uninstall", "--yes", "pypi-insiders")
-    call("install", "--no-deps", make_wheel(tmp_path, "pypi-insiders", "0.1.0"))
-    assert f"Would install pypi-insiders-{ORIGINAL}" in call(*upgrade, "pypi-insiders")
+    assert "Would install" not in upgraded(wheel)
+    older = make_wheel(tmp_path, "pypi-insiders", "0.1.0")
+    assert f"Would install pypi-insiders-{ORIGINAL}" in upgraded(older)
     assert original.exists()
 
 
@@ -65,26 +64,24 @@ def told(machine: Machine, status: int) -> list[tuple[str, str, str | None]]:
     ]
 
 
-@pytest.mark.parametrize(
-    ("version", "verdict", "end"),
-    [(ORIGINAL, "problem", ": the original project of that name"), ("2.99", "warning", "")],
-)
-def test_units_that_run_the_original_are_told(
-    machine: Machine, port: int, version: str, verdict: str, end: str
-) -> None:
+def test_units_that_run_the_original_are_told(machine: Machine, port: int) -> None:
     """As after `pip install -U` in the environment from which they were installed."""
     machine.run("pypi-insiders", "server", "start")
     assert told(machine, 0) == [("ok", f"pypi-insiders {__version__}", None)]
-    text = f"#!/bin/sh\necho pypi-insiders {version}\n"
-    path = machine.write_text("elsewhere/pypi-insiders", text, mode=0o755)
+    path = machine.home / "elsewhere/pypi-insiders"
     unit = "pypi-insiders-server.service"
     machine.write_text(
         f"{UNIT_DIRECTORY}/{unit}.d/override.conf",
         f"[Service]\nExecStart=\nExecStart={path} server run\n",
     )
     machine.run("systemctl", "--user", "daemon-reload")
-    message = f"{path}, which {unit} runs, is version {version}, not {__version__}{end}"
-    assert (verdict, message, AGAIN) in told(machine, int(verdict == "problem"))
+    for version, verdict, end in (
+        (ORIGINAL, "problem", ": the original project of that name"),
+        ("2.99", "warning", ""),
+    ):
+        machine.write_text(path, f"#!/bin/sh\necho pypi-insiders {version}\n", mode=0o755)
+        message = f"{path}, which {unit} runs, is version {version}, not {__version__}{end}"
+        assert (verdict, message, AGAIN) in told(machine, int(verdict == "problem"))
 
 
 def test_an_environment_that_says_it_has_the_original_is_told(
