@@ -31,18 +31,6 @@ dynamic = ["version"]
 
 [tool.setuptools_scm]
 """,
-    "hatch-vcs": """\
-[build-system]
-requires = ["hatchling>=1.27", "hatch-vcs>=0.4"]
-build-backend = "hatchling.build"
-
-[project]
-name = "probe"
-dynamic = ["version"]
-
-[tool.hatch.version]
-source = "vcs"
-""",
     "versioningit": """\
 [build-system]
 requires = ["setuptools>=77", "versioningit>=3"]
@@ -83,7 +71,7 @@ setup(version=version)
 def test_the_version_is_that_of_the_tag(machine: Machine, tmp_path: Path, kind: str) -> None:
     """In a sandbox, where the history is seen and the host is not, for an older tag too.
 
-    That one is built once only: the three tools and `describe` all ask git.
+    That one is built once only: both tools and `describe` ask git; hatch-vcs is setuptools-scm.
     """
     project = create(tmp_path, "probe")
     project.package.mkdir()
@@ -200,14 +188,13 @@ def test_a_build_that_fails_for_want_of_a_setting_names_it(
 
 
 def _other_pythons() -> dict[str, Path]:
-    """Find other Pythons with what a compiler needs, installed beside the one that runs us."""
-    found = {}
-    for path in Path(sys.base_prefix).parent.glob("*3.*/bin/python3.*"):
+    """Find another Python with what a compiler needs, installed beside the one that runs us."""
+    for path in sorted(Path(sys.base_prefix).parent.glob("*3.*/bin/python3.*")):
         version = path.name.removeprefix("python")
         is_one = re.fullmatch(r"3\.1[0-9]", version) and not path.is_symlink()
         if is_one and version != _MINE and list(path.parent.parent.glob("include/*/Python.h")):
-            found[version] = path
-    return found
+            return {version: path}
+    return {}
 
 
 def test_a_wheel_for_each_interpreter(person: Person, watch: Watch) -> None:
@@ -343,7 +330,7 @@ def test_tokens_that_expire_are_had_anew_by_each_update(machine: Machine, tmp_pa
     place = host.url.removeprefix("https://")
     machine.write_text(
         ".config/pypi-insiders/config.toml",
-        f"[watcher]\npublic-versions = false\n"
+        '[build]\nsandbox = "off"\n[watcher]\npublic-versions = false\n'
         f'token-command = {{"{place}" = ["{machine.home}/printer"]}}\n',
     )
     machine.write_text(
@@ -438,7 +425,7 @@ def test_one_repository_with_deep_directories_stops_no_other(person: Person, wat
     """Deeper than Python's calls and than paths, from its tag and by its hook; all of it goes."""
     evil, honest = watch("evil"), watch("honest")
     evil.write("1.0")
-    evil.hook(f"import os{_DIVE}dive('.', 4000)\ndive(os.environ['HOME'], 4000)")
+    evil.hook(f"import os{_DIVE}dive('.', 2100)\ndive(os.environ['HOME'], 2100)")
     evil.push("v1.0")
     honest.release("1.0")
     assert untimed(person.run("update").stdout) == "Checked 2 repositories, published 4 files\n"
