@@ -207,15 +207,13 @@ dependencies = {dependencies or []}
         )
 
     def push(self, tag: str, *, annotated: bool = True, force: bool = False) -> str:
-        """Commit everything, tag it and push; return the commit.
+        """Commit everything, tag it and push, without the processes of git; return the commit.
 
-        As `git commit`, `git tag` and `git push --force origin HEAD --tags` do, without their
-        processes. Source: gitrepository-layout(5), and "Git Objects" in the book Pro Git.
+        Source: gitrepository-layout(5), and "Git Objects" in the book Pro Git.
         """
         git(self.tree, "add", "--all")
         tree = git(self.tree, "write-tree")
-        refs = self.tree / ".git"
-        head = refs / (refs / "HEAD").read_text().removeprefix("ref: ").strip()
+        head = self._head
         parent = f"parent {head.read_text()}" if head.exists() else ""
         who = f"{_IDENTITY['GIT_AUTHOR_NAME']} <{_IDENTITY['GIT_AUTHOR_EMAIL']}>"
         who += f" {int(time.time())} +0000"
@@ -225,13 +223,19 @@ dependencies = {dependencies or []}
         if annotated:
             text = f"object {commit}\ntype commit\ntag {tag}\ntagger {who}\n\n{tag}\n"
             named = self._put("tag", text)
-        path = refs / "refs/tags" / tag
+        path = self.tree / ".git/refs/tags" / tag
         assert force or not path.exists(), f"tag {tag} already exists"
         for place, value in ((head, commit), (path, named)):
             place.parent.mkdir(parents=True, exist_ok=True)
             place.write_text(f"{value}\n")
-        self._send(head)
+        self.send()
         return commit
+
+    @property
+    def _head(self) -> Path:
+        """The file of the current branch."""
+        ours = self.tree / ".git"
+        return ours / (ours / "HEAD").read_text().removeprefix("ref: ").strip()
 
     def _put(self, kind: str, text: str) -> str:
         """Write an object; return its name."""
@@ -244,12 +248,15 @@ dependencies = {dependencies or []}
         path.write_bytes(zlib.compress(content))
         return name
 
-    def _send(self, head: Path) -> None:
-        """Copy all objects, a branch and all tags."""
+    def send(self) -> None:
+        """Do as `git push --force origin HEAD --tags`; objects may be borrowed."""
         ours = self.tree / ".git"
-        assert not (ours / "packed-refs").exists()
-        refs = [head, *(path for path in ours.glob("refs/tags/**/*") if path.is_file())]
-        for path in (*ours.glob("objects/[0-9a-f][0-9a-f]/*"), *ours.glob("objects/pack/*"), *refs):
+        packed = ours / "packed-refs"  # without references where one was deleted
+        assert not packed.exists() or " refs/" not in packed.read_text()
+        refs = [self._head, *(path for path in ours.glob("refs/tags/**/*") if path.is_file())]
+        is_borrowing = (self.remote / "objects/info/alternates").exists()
+        objects = () if is_borrowing else ("objects/[0-9a-f][0-9a-f]/*", "objects/pack/*")
+        for path in (*(path for pattern in objects for path in ours.glob(pattern)), *refs):
             target = self.remote / path.relative_to(ours)
             if path in refs or not target.exists():
                 target.parent.mkdir(parents=True, exist_ok=True)

@@ -27,7 +27,7 @@ class Checked:
 
     def complaint(self, tag: str, signers: Path, commit: str = "HEAD") -> str | None:
         """Say why a tag of the project is refused; `None` if it is not."""
-        git(self.project.tree, "push", "--quiet", "--force", "origin", "HEAD", "--tags")
+        self.project.send()
         remotes.fetch(self.project.url, self.mirror)
         commit = git(self.project.tree, "rev-parse", commit)
         try:
