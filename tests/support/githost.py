@@ -9,8 +9,10 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from email.message import Message  # noqa: TC003
+from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from urllib.parse import urlsplit
 
 import pytest
@@ -20,16 +22,24 @@ from pypi_insiders.git import Access
 
 
 def make_certificate(directory: Path) -> Path:
-    """Make a certificate for localhost, with its key in the same file."""
-    key, certificate = directory / "key.pem", directory / "certificate.pem"
-    subprocess.run(
-        [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
-         "-nodes", "-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost",
-         "-keyout", key, "-out", certificate],
-        check=True, capture_output=True,
-    )  # fmt: skip
-    certificate.write_text(certificate.read_text() + key.read_text())
+    """Write a certificate for localhost, with its key in the same file."""
+    certificate = directory / "certificate.pem"
+    certificate.write_text(_certificate())
     return certificate
+
+
+@cache
+def _certificate() -> str:
+    """Make it once for each test process."""
+    with TemporaryDirectory() as name:
+        key, certificate = Path(name, "key.pem"), Path(name, "certificate.pem")
+        subprocess.run(
+            [need("openssl"), "req", "-x509", "-newkey", "ec", "-pkeyopt",
+             "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost", "-addext",
+             "subjectAltName=DNS:localhost", "-keyout", key, "-out", certificate],
+            check=True, capture_output=True,
+        )  # fmt: skip
+        return certificate.read_text() + key.read_text()
 
 
 Answer = tuple[int, list[tuple[str, str]], bytes]

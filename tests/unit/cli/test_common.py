@@ -31,7 +31,7 @@ def test_what_is_done_is_done_without_a_word(person: Person, tmp_path: Path) -> 
         "server password me --remove",
         "uninstall --purge --yes",
     ):
-        done = person.run("-q", *typed.split(), PATH="/nonexistent")
+        done = person.run("-q", *typed.split())
         assert (typed, done.stdout, done.stderr) == (typed, "", "")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 from wheels import metadata
 
-from pypi_insiders.index import archives, file_contents
+from pypi_insiders.index import archives, file_contents, zip_files
 from pypi_insiders.index.distribution import DistributionError
 
 
@@ -47,14 +47,16 @@ def test_no_member_leads_outside_on_any_system(name: str) -> None:
 @pytest.mark.parametrize(
     ("members", "complaint"),
     [
-        ([str(number) for number in range(20_000)], "has more than 20000 members"),
+        ([str(number) for number in range(200)], "has more than 200 members"),
         (["d/" * 101 + "file"], "has directories more than 100 deep"),
     ],
 )
 def test_an_archive_has_no_more_than_can_be_handled(
-    tmp_path: Path, members: list[str], complaint: str
+    tmp_path: Path, members: list[str], complaint: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each member is unpacked, checked and packed again."""
+    assert archives._MOST_MEMBERS == 20_000
+    monkeypatch.setattr(archives, "_MOST_MEMBERS", 200)
     sdist = sdist_of(tmp_path / "probe-1.0.tar.gz", members)
     (tmp_path / "unpacked").mkdir()
     with pytest.raises(DistributionError) as caught:
@@ -70,13 +72,15 @@ def test_an_archive_has_no_more_than_can_be_handled(
     assert caught.value.message == f"{wheel.name} {complaint}"
 
 
-def test_an_archive_is_not_read_for_ever(tmp_path: Path) -> None:
+def test_an_archive_is_not_read_for_ever(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Reading ends at some number of members, whoever has put the file there."""
+    assert zip_files.MOST_MEMBERS == 100_000
+    monkeypatch.setattr(file_contents, "MOST_MEMBERS", 200)
     sdist = tmp_path / "probe-1.0.tar.gz"
-    sdist.write_bytes(gzip.compress(tarfile.TarInfo("probe-1.0/file").tobuf() * 100_001, 1))
+    sdist.write_bytes(gzip.compress(tarfile.TarInfo("probe-1.0/file").tobuf() * 201, 1))
     with pytest.raises(DistributionError) as caught:
         file_contents.read(sdist)
-    assert caught.value.message.endswith("it has more than 100000 members")
+    assert caught.value.message.endswith("it has more than 200 members")
 
 
 @pytest.mark.parametrize("end", ["-py3-none-any.whl", ".tar.gz", ".zip"])

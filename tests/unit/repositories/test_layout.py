@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from fuzzing import fuzzed
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pypi_insiders.config.toml_fields import as_toml
@@ -192,7 +193,7 @@ def text_of(parts: list[Part], ends: tuple[str, bool]) -> str:
 ENDS = st.tuples(st.sampled_from(["\n", "\r\n"]), st.booleans())
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzed(1, usual=100)
 @given(files(), ENDS, st.data())
 def test_a_change_leaves_all_other_lines(
     parts: list[Part], ends: tuple[str, bool], data: st.DataObject
@@ -228,7 +229,7 @@ def test_a_change_leaves_all_other_lines(
         )  # fmt: skip
 
 
-@settings(max_examples=300, deadline=None)
+@fuzzed(1, usual=100)
 @given(files(), ENDS, st.data())
 def test_a_removal_leaves_all_other_tables_and_comments(
     parts: list[Part], ends: tuple[str, bool], data: st.DataObject
@@ -247,7 +248,7 @@ def test_a_removal_leaves_all_other_tables_and_comments(
     ]
 
 
-@settings(max_examples=100, deadline=None)
+@fuzzed(1, usual=50)
 @given(files(), ENDS, VALUES["keep"])
 def test_an_addition_follows_the_whole_file(
     parts: list[Part], ends: tuple[str, bool], keep: int

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import inspect
 import os
 import resource
 import socket
@@ -382,10 +383,11 @@ def test_a_program_that_is_started_meanwhile_does_not_inherit_the_lock(tmp_path:
 def deep(root: Path, levels: int, name: str = "d") -> None:
     """Make directories in each other, so deep that no path leads to the last."""
     descriptor = os.open(root, os.O_DIRECTORY)
-    for _ in range(levels):
+    for level in range(levels):
         os.mkdir(name, dir_fd=descriptor)
         inner = os.open(name, os.O_DIRECTORY, dir_fd=descriptor)
-        os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
+        if level % 10 == 0:
+            os.close(os.open("file", os.O_CREAT | os.O_WRONLY, dir_fd=descriptor))
         os.close(descriptor)
         descriptor = inner
     os.close(descriptor)
@@ -397,8 +399,8 @@ def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path],
     """Deeper than Python calls, paths and open files go; of two branches and with links in it."""
     tree = tmp_path / "tree"
     (tree / "other").mkdir(parents=True)
-    deep(tree, 1100, "name-of-a-directory")
-    deep(tree / "other", 1100)
+    deep(tree, 300, "name-of-a-directory")
+    deep(tree / "other", 300)
     (tree / ".removed-0").mkdir()
     (tree / ".removed-0/file").touch()
     (tmp_path / "kept").mkdir()
@@ -406,10 +408,13 @@ def test_a_tree_goes_however_deep_it_is(tmp_path: Path, remove: Callable[[Path],
     (tree / "link").symlink_to(tmp_path / "kept")
     (tree / "other/link").symlink_to(tmp_path / "kept")
     limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    calls = sys.getrecursionlimit()
     resource.setrlimit(resource.RLIMIT_NOFILE, (256, limits[1]))
+    sys.setrecursionlimit(len(inspect.stack(0)) + 100)
     try:
         remove(tree)
     finally:
+        sys.setrecursionlimit(calls)
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     assert not tree.exists()
     assert (tmp_path / "kept/file").exists()

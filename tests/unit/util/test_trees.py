@@ -17,8 +17,9 @@ from pypi_insiders.util import trees
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.trees import TooManyError
 
-_NAMES = 30_000
-_NAME = 240 * "n"
+_NAMES = 15_000
+# Each byte that is no text takes two in a string.
+_NAME = 240 * "\udcff"
 _MOST_BYTES = 5 * 1024 * 1024
 """A list of the names takes more than 8. Before Python 3.12 parts of paths are interned, and
 their table grows by some megabytes at times."""
