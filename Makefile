@@ -35,7 +35,8 @@ lint: .venv/.ready
 # FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
 	FUZZ_EXAMPLES=$${FUZZ_EXAMPLES:-100000} $(BIN)/pytest --timeout 0 tests/journeys/test_fuzz.py \
-	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_state.py \
+	  tests/journeys/test_fuzz_input.py tests/unit/repositories/test_layout.py \
+	  tests/unit/repositories/test_state.py \
 	  tests/unit/repositories/test_held_name_files.py \
 	  tests/unit/repositories/test_salvaged_names.py tests/unit/server/exporting/test_record.py
 

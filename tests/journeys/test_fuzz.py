@@ -395,7 +395,7 @@ def test_no_file_does_harm(tmp_path: Path) -> None:
         (tmp_path / name).write_bytes(pack(sound))
         assert file_contents.read(tmp_path / name).requires_python == ">=3.8"
 
-    @fuzzed(15, usual=400)
+    @fuzzed(14, usual=400)
     @given(
         st.sampled_from(_FILES).flatmap(
             lambda item: st.tuples(st.just(item[0]), damaged(st.just(item[1])).map(item[2]))
