@@ -369,6 +369,13 @@ def parse_specification(text: str, *, has_url: bool = False) -> Repository:
     if not is_name and (found := pasted.parse(address)):
         url = None if found.url is None else parse_url(found.url)
         return Repository(parse_name(found.name), parse_project(project) if project else None, url)
+    # As in `uses: NS/PROJ@v1` of GitHub Actions.
+    if pinned := re.fullmatch(r"([\w.-]+/[\w.-]+)@([\w.+-]+)", text, re.ASCII):
+        raise UsageError(
+            f"{text} names a tag or a branch; every new release of a repository is built",
+            f"`pypi-insiders repos add {pinned[1]}`; to build a tag, `pypi-insiders update "
+            f"{pinned[1]} --tag {pinned[2]}`",
+        )
     # An address that names no repository, as it has no namespace or is a path.
     if "://" in text or "@" in text or text.startswith("/"):
         raise UsageError(

@@ -116,6 +116,7 @@ def test_specifications(text: str, repository: Repository) -> None:
         ("a/b:c:d", "'c:d' is not a project name"),
         ("a:b", "'a' is not a repository of the form NS/PROJ"),
         ("https://h/x", "'https://h/x' is not NS/PROJ"),
+        ("a/b@v1", "a/b@v1 names a tag or a branch; every new release of a repository is built"),
     ],
 )
 def test_other_specifications_are_refused(text: str, message: str) -> None:
