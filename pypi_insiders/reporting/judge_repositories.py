@@ -36,7 +36,7 @@ def judge_repositories(snapshot: Snapshot) -> Iterator[Item]:
     yield from _strangers(snapshot)
     for file, text in snapshot.unserved.items():
         if (project := distribution.project_of(file)) not in snapshot.missing:
-            hint = f"replace it, or move it out of {snapshot.paths.distributions}"
+            hint = f"move it out of {snapshot.paths.distributions}"
             yield warning(project, f"not served: {text}", hint, file)
     yield from _other_names(snapshot, differences.get(None, ()))
 
