@@ -82,9 +82,11 @@ def main() -> None:
     """Print how each mutation was noticed; exit with 1 if fewer than 95 % were."""
     words = sys.argv[1:]
     is_fast = "fast" in words
-    chosen = list(_chosen([word for word in words if word != "fast"]))
-    if wrong := [rule for _, rule in chosen if _count(rule) != 1]:
-        sys.exit("\n".join(f"{rule.file}: {_count(rule)} times: {rule.old!r}" for rule in wrong))
+    chosen = list(rules_of([word for word in words if word != "fast"]))
+    if wrong := [rule for _, rule in chosen if occurrences(rule) != 1]:
+        sys.exit(
+            "\n".join(f"{rule.file}: {occurrences(rule)} times: {rule.old!r}" for rule in wrong)
+        )
     found = Counter[tuple[str, str]]()
     with _copy() as tree:
         for area, rule in chosen:
@@ -104,14 +106,16 @@ def main() -> None:
 _WAYS = (FAST, BY_JOURNEYS, UNNOTICED)
 
 
-def _chosen(words: Sequence[str]) -> Iterator[tuple[str, Rule]]:
+def rules_of(words: Sequence[str]) -> Iterator[tuple[str, Rule]]:
+    """Yield the rules of areas or files, each with its area; all without words."""
     for area, rules in tomllib.loads(RULES.read_text()).items():
         for rule in (Rule(**item) for item in rules):
             if not words or area in words or Path(rule.file).name in words:
                 yield area, rule
 
 
-def _count(rule: Rule) -> int:
+def occurrences(rule: Rule) -> int:
+    """Return how often the code has the text of a rule."""
     return (ROOT / "pypi_insiders" / rule.file).read_text().count(rule.old)
 
 
