@@ -30,9 +30,6 @@ def is_confirmed(removals: Sequence[str], *, yes: bool, dry_run: bool) -> bool:
         yes: whether to go on without asking.
         dry_run: whether to list, and not to go on.
 
-    Returns:
-        Whether to go on.
-
     Raises:
         UsageError: there is no terminal on which to ask. As of `gh`, a script has to give `--yes`:
             what is removed here does not come back.

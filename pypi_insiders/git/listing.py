@@ -75,12 +75,8 @@ def list_refs(
 def asking(url: str, hosts: SilentHosts) -> contextlib.AbstractContextManager[None]:
     """Remember in this context whether the host of a repository answers.
 
-    Args:
-        url: of the repository.
-        hosts: those that have not answered for other repositories.
-
     Raises:
-        UnreachableError: the host is one of them.
+        UnreachableError: it has not answered for others.
     """
     # A network may block ssh to a host, and not https.
     service = service_of(url)

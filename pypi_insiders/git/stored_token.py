@@ -20,10 +20,6 @@ def rewritten(url: str) -> str:
 def token_for(url: str, access: Access) -> str | None:
     """Return the token for an https URL; `None`: Git has none.
 
-    Args:
-        url: of the repository, over https.
-        access: the access to its host.
-
     Raises:
         AccessError: a credential helper does not answer.
         InsidersError: the token file is missing, unreadable, malformed or accessible by others.

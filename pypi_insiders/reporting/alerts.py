@@ -104,11 +104,6 @@ def step(alerts: Alerts, found: Found, now_s: int) -> AlertChanges:
 
     A problem that comes back within a day of its end is notified once more; then nothing is sent
     for a day, not even its end, so that the last message about it is that it is a problem.
-
-    Args:
-        alerts: the stored ones.
-        found: the problems just now.
-        now_s: seconds of the epoch.
     """
     before: dict[str, Alert] = {}
     after: dict[str, Alert] = {}

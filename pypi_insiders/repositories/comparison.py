@@ -172,11 +172,8 @@ def compare(paths: Paths, *, verify: bool = False) -> list[Difference]:
     """Return all published files that are missing, changed or unreadable.
 
     These include the files of repositories that are no longer watched, uploads, and files that
-    were copied into the directory. An unchanged file costs one stat(2).
-
-    Args:
-        paths: all paths of the program.
-        verify: whether to read every file.
+    were copied into the directory. An unchanged file costs one stat(2), unless every file is
+    read to `verify` it.
 
     Raises:
         InsidersError: the list of taken-back releases cannot be read.

@@ -195,9 +195,6 @@ def sync(paths: Paths, *, in_state_only: bool = False) -> Names:
         paths: all paths of the program.
         in_state_only: not beside the distributions, where a server cannot write.
 
-    Returns:
-        All held names.
-
     Raises:
         InsidersError: the list cannot be written; the old one stays.
     """

@@ -105,13 +105,7 @@ def canonical(yanked: Mapping[str, Mapping[str, str]]) -> dict[str, frozenset[st
 def of(
     item: Repository, known: RepositoryState | InsidersError, context: StatusContext
 ) -> RepositoryStatus:
-    """Return the status of a watched repository.
-
-    Args:
-        item: the repository.
-        known: its state, or the error of reading it.
-        context: the data on all repositories.
-    """
+    """Return the status of a watched repository, of which the state may be unreadable."""
     check = context.checks.get(item.name, Check())
     errors = list(check.errors)
     if isinstance(known, InsidersError):

@@ -113,10 +113,6 @@ def run_foreground(argv: Sequence[str], environment: Mapping[str, str]) -> int:
 
     Signals to this process are forwarded to the command, and this process waits for its end.
 
-    Args:
-        argv: the command and its arguments.
-        environment: its whole environment.
-
     Returns:
         Its exit status, or 128 plus the number of the signal that killed it.
 

@@ -57,12 +57,7 @@ def about(repository: str) -> Iterator[None]:
 
 
 def tell(text: str, *, is_error: bool = False) -> None:
-    """Write a text where the log goes, whatever the verbosity.
-
-    Args:
-        text: one or more lines.
-        is_error: whether it reports a failure.
-    """
+    """Write one or more lines where the log goes, whatever the verbosity."""
     logger = logging.getLogger("pypi_insiders")
     if not logger.handlers:
         setup()

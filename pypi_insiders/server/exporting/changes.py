@@ -28,11 +28,6 @@ class _UnlistedCache(MetadataCache):
 def export(paths: Paths, directory: Path, known: Record) -> ExportResult | None:
     """Export new and changed files of the projects that were exported before.
 
-    Args:
-        paths: all paths of the program.
-        directory: of the export.
-        known: what was exported before, which is still there.
-
     Returns:
         The numbers of the export; `None`: there is another change, so everything must be compared.
         Nothing was written then.

@@ -14,12 +14,7 @@ from pypi_insiders.util.plain_text import printable
 
 
 def render(template: str, **values: object) -> bytes:
-    """Render a template of `templates/people`, as UTF-8.
-
-    Args:
-        template: its file name.
-        values: by the names that it uses.
-    """
+    """Render a template of `templates/people`, as UTF-8."""
     # What a shell hands on may be no text.
     return _templates().get_template(template).render(values).encode(errors="replace")
 
