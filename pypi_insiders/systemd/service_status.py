@@ -172,6 +172,10 @@ def look_at_one(name: str, now: datetime) -> Overview:
 
 
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:
+    # The notifier has stopped both, and the service may have failed once more before its stop.
+    if trigger["ActiveState"] not in ("active", "failed") and unit_names.gone().is_file():
+        state = "stopped: its program could not be run"
+        return Overview(SERVER, Condition.STOPPED, state, has_failed=True)
     # While the service fails again and again, its socket still takes connections.
     if reason := failure(trigger, service, now):
         listens = addresses(trigger["Listen"]) if trigger["ActiveState"] == "active" else ()
@@ -179,9 +183,6 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
             SERVER, Condition.STOPPED, reason, has_failed=True,
             url=url(listens), listens=listens,
         )  # fmt: skip
-    if trigger["ActiveState"] != "active" and unit_names.gone().is_file():
-        state = "stopped: its program could not be run"
-        return Overview(SERVER, Condition.STOPPED, state, has_failed=True)
     if trigger["ActiveState"] != "active":
         return Overview(SERVER, Condition.STOPPED, "stopped")
     listens = addresses(trigger["Listen"])

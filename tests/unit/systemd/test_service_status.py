@@ -1,6 +1,7 @@
 """service_status: how a service is, of the properties that systemd reports."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -41,6 +42,22 @@ def test_a_loop_of_restarts_is_told_from_one_that_is_over(
     """By whether it was ever ready, and when; not by the state of the moment."""
     service = {**dict.fromkeys(service_status.PROPERTIES, ""), "NRestarts": "0", **has}
     assert service_status.failure({"ActiveState": "active"}, service, NOW) == failure
+
+
+@pytest.mark.parametrize("service_state", ["inactive", "failed"])
+def test_an_index_whose_program_is_gone_is_stopped(
+    service_state: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also if its last start failed before the notifier's stop."""
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
+    none = dict.fromkeys(service_status.PROPERTIES, "")
+    trigger = {**none, "ActiveState": "inactive"}
+    service = {**none, "ActiveState": service_state, "Result": "exit-code", "NRestarts": "3"}
+    assert "could not be run" not in service_status._server(trigger, service, NOW).state
+    unit_names.gone().parent.mkdir()
+    unit_names.gone().touch()
+    seen = service_status._server(trigger, service, NOW)
+    assert (seen.state, seen.has_failed) == ("stopped: its program could not be run", True)
 
 
 @pytest.mark.parametrize(
