@@ -250,6 +250,8 @@ class Machine:
         describe: Callable[[_Seen], str],
         timeout_s: float,
     ) -> _Seen:
+        if until(seen := look()):
+            return seen
         deadline = time.monotonic() + timeout_s
         follower = self.start(*_FOLLOW, "--lines=0")
         try:
