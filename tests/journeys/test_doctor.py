@@ -6,11 +6,12 @@ import re
 import sys
 import threading
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Person, free_port
+from fixtures import Person, free_port, started
 from machine import Machine
 from projects import Project, create, git
 from units import UNIT_DIRECTORY, fallback, port
@@ -164,6 +165,29 @@ def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: in
     assert found["sandbox"]["severity"] == "warning"
 
 
+@pytest.fixture(scope="module")
+def running(
+    installed: Path, shared: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Machine]:
+    """A machine in which both services run, and a copy of their files."""
+    with started(installed, shared, tmp_path_factory.mktemp("doctor")) as machine:
+        machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {free_port()}\n")
+        for service in ("server", "watcher"):
+            machine.run("pypi-insiders", service, "start")
+        machine.run("cp", "-a", ".config", "kept")
+        yield machine
+
+
+@pytest.fixture
+def services(running: Machine) -> Iterator[Machine]:
+    """That machine, and what a test does to its files is undone."""
+    yield running
+    running.run("rm", "-r", ".config")
+    running.run("cp", "-a", "kept", ".config")
+    running.run("systemctl", "--user", "daemon-reload")
+    running.run("systemctl", "--user", "restart", "pypi-insiders-watcher.timer")
+
+
 _STALE = "out of date (upgrade or changed settings): "
 
 
@@ -231,12 +255,10 @@ _STALE = "out of date (upgrade or changed settings): "
     ],
 )
 def test_units_that_are_not_as_they_should_be(
-    machine: Machine, port: int, change: str, expected: tuple[str, str, str]
+    services: Machine, change: str, expected: tuple[str, str, str]
 ) -> None:
     """What is stale is told apart from what was edited; the units of the other service are well."""
-    for service in ("server", "watcher"):
-        machine.run("pypi-insiders", service, "start")
-    change = change.replace("OTHER_PORT", str(free_port()))
+    machine = services
     machine.run("sh", "-c", change, cwd=machine.home / UNIT_DIRECTORY)
     machine.run("systemctl", "--user", "daemon-reload")
     found = examine_all(machine, status=int(expected[0] == "problem"))
@@ -248,9 +270,9 @@ def test_units_that_are_not_as_they_should_be(
         assert of("server units", examine_all(machine, status=0)) == [("ok", "up to date", None)]
 
 
-def test_a_change_that_systemd_has_not_seen_is_a_warning(machine: Machine, port: int) -> None:
+def test_a_change_that_systemd_has_not_seen_is_a_warning(services: Machine) -> None:
     """And a person's own drop-ins are named."""
-    machine.run("pypi-insiders", "watcher", "start")
+    machine = services
     drop_in(machine, "Environment=A=1\n")
     name = "pypi-insiders-watcher.service.d/override.conf"
     well = [("ok", f"up to date, with your drop-ins {name}", None)]
@@ -345,10 +367,9 @@ def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: 
     ]
 
 
-def test_a_timer_that_will_never_elapse_again_is_a_problem(machine: Machine, port: int) -> None:
+def test_a_timer_that_will_never_elapse_again_is_a_problem(services: Machine) -> None:
     """Though systemd calls it active."""
-    machine.run("pypi-insiders", "watcher", "start")
-    machine.wait_for_journal("Finished pypi-insiders-watcher.service")
+    machine = services
     machine.write_text(
         f"{UNIT_DIRECTORY}/pypi-insiders-watcher.timer.d/override.conf",
         "[Timer]\nOnCalendar=\nOnCalendar=2001-01-01\nPersistent=no\n",
@@ -538,22 +559,16 @@ def test_a_file_of_variables_and_credentials_are_those_of_the_unit(
     assert examine(machine, status=1)["me/probe"]["severity"] == "problem"
 
 
-def test_a_unit_that_cannot_run_is_a_problem(machine: Machine, port: int, tmp_path: Path) -> None:
-    """As the watcher itself cannot, then."""
+def test_a_unit_that_cannot_run_or_does_not_watch_is_a_problem(
+    machine: Machine, port: int, tmp_path: Path
+) -> None:
+    """As the watcher cannot; or has its files elsewhere, as after a change of `XDG_CONFIG_HOME`."""
     watch(machine, tmp_path)
     machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "EnvironmentFile=%h/missing\n")
     found = examine(machine, status=1)["access"]
     assert found["severity"] == "problem"
     assert found["text"].startswith(f"cannot run {UNIT}: ")
-
-
-def test_what_the_unit_does_not_watch_is_a_problem(
-    machine: Machine, port: int, tmp_path: Path
-) -> None:
-    """Where it has its files elsewhere, as after a change of `XDG_CONFIG_HOME`."""
-    watch(machine, tmp_path)
-    machine.run("pypi-insiders", "watcher", "start")
     drop_in(machine, "Environment=XDG_CONFIG_HOME=%h/elsewhere\n")
     found = examine(machine, status=1)["me/probe"]
     assert found["text"] == "is not in the repos.toml that the watcher reads"
