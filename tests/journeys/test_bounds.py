@@ -80,7 +80,6 @@ runpy.run_module("pypi_insiders", run_name="__main__")
     ("words", "left"),
     [
         ("building tag", 2),
-        ("hook.py get_requires_for_build_sdist", 0),
         ("hook.py build_wheel", 0),
         ("hook.py build_wheel", 2),
     ],

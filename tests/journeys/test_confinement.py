@@ -169,8 +169,8 @@ def test_what_the_watcher_can_do(machine: Machine, port: int, installed: Path) -
 GOALS = {"server": 2.0, "watcher": 4.0, "notify@server": 6.0}
 
 
-def test_how_exposed_systemd_finds_the_services(machine: Machine, port: int) -> None:
-    """As they are installed, by its own measure."""
+def test_what_systemd_finds_of_the_units(machine: Machine, port: int, installed: Path) -> None:
+    """How exposed services are, by its own measure; `systemctl help` opens an installed page."""
     for part in ("server", "watcher"):
         machine.run("pypi-insiders", part, "start")
     for name, most in GOALS.items():
@@ -181,6 +181,15 @@ def test_how_exposed_systemd_finds_the_services(machine: Machine, port: int) -> 
         assert float(match[1]) <= most, told
     for part in ("server", "watcher"):
         assert " units" not in machine.run("pypi-insiders", "status", check=False).stderr, part
+    machine.write_text("bin/man", '#!/bin/sh\necho "$*"\n', mode=0o755)
+    pages = installed.parent.parent / "share/man/man1"
+    for unit in sorted(UNITS):
+        name = unit.replace("@", "@x")
+        told = machine.run(
+            "systemctl", "--user", "help", name, env={"PATH": f"{machine.home}/bin:{machine.path}"}
+        ).stdout
+        page, section = told.split()[::-1][:2]
+        assert (pages / f"{page}.{section}").exists(), told
 
 
 def test_a_program_that_lies_in_the_home_can_be_run(
@@ -274,22 +283,6 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     machine.run("systemctl", "--user", "start", NOTIFIER)
     assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
     assert machine.read_text("mail") == told
-
-
-def test_help_leads_to_the_manual(machine: Machine, port: int, installed: Path) -> None:
-    """Each unit names a page that is installed; `systemctl help` opens it."""
-    for part in ("server", "watcher"):
-        machine.run("pypi-insiders", part, "start")
-    machine.write_text("bin/man", '#!/bin/sh\necho "$*"\n', mode=0o755)
-    path = machine.run("sh", "-c", "echo $PATH").stdout.strip()
-    pages = installed.parent.parent / "share/man/man1"
-    for unit in sorted(UNITS):
-        name = unit.replace("@", "@x")
-        told = machine.run(
-            "systemctl", "--user", "help", name, env={"PATH": f"{machine.home}/bin:{path}"}
-        )
-        page, section = told.stdout.split()[::-1][:2]
-        assert (pages / f"{page}.{section}").exists(), told.stdout
 
 
 def test_where_no_namespace_can_be_had_the_services_run_unconfined(

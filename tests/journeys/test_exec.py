@@ -173,14 +173,13 @@ def test_where_passwords_are_wanted_the_command_has_one_of_its_own(
 
 
 @pytest.mark.parametrize(
-    "set_",
+    ("client", "set_"),
     [
-        {"http_proxy": "http://127.0.0.1:9"},
-        {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost"},
+        ("uv pip", {"http_proxy": "http://127.0.0.1:9"}),
+        ("uv pip", {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost"}),
+        ("pip", {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "localhost"}),
     ],
-    ids=lambda set_: next(iter(set_)),
 )
-@pytest.mark.parametrize("client", ["uv pip", "pip"])
 def test_a_proxy_is_not_asked_for_what_is_on_this_machine(
     person: Person, client: str, set_: dict[str, str], tmp_path: Path
 ) -> None:

@@ -46,7 +46,7 @@ def published(machine: Machine) -> list[str]:
     return machine.run("ls", ".local/share/pypi-insiders/dists").stdout.split()
 
 
-@pytest.mark.parametrize("verb", ["start", "enable", "restart"])
+@pytest.mark.parametrize("verb", ["start", "restart"])
 def test_it_waits_and_hands_on_the_log(machine: Machine, project: Project, verb: str) -> None:
     """When it returns, the release is published."""
     project.release("1.0")
@@ -62,8 +62,8 @@ def test_it_waits_and_hands_on_the_log(machine: Machine, project: Project, verb:
 
 def test_a_failed_update_is_reported_and_the_units_stay(machine: Machine, project: Project) -> None:
     """One line, one hint, exit status 1; the timer runs and is enabled."""
-    project.write("1.0", backend="setuptools")
-    (project.tree / "setup.py").write_text("raise SystemExit('flux capacitor is missing')\n")
+    project.write("1.0")
+    project.hook("raise SystemExit('flux capacitor is missing')")
     project.push("v1.0")
     failed = machine.run("pypi-insiders", "watcher", "enable", check=False)
     assert failed.returncode == 1

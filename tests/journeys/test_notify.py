@@ -22,7 +22,8 @@ END = "`pypi-insiders status` shows the state of everything.\n"
 def settings(port: int, command: str | None) -> str:
     """Write a config.toml with a command, or none."""
     told = f"notify-command = {command}\n" if command else ""
-    return f"[server]\nport = {port}\n[watcher]\npublic-versions = false\n{told}"
+    build = '[build]\nsandbox = "off"\n'
+    return f"{build}[server]\nport = {port}\n[watcher]\npublic-versions = false\n{told}"
 
 
 @pytest.fixture
@@ -180,7 +181,8 @@ OBSTACLES = {
     "directory": f"mkdir -p {REQUEST}/a/b && touch {REQUEST}/a/b/c && chmod 0 {REQUEST}/a/b "
     f"{REQUEST}",
     "fifo": f"mkfifo {REQUEST}",
-    "link": f"ln -s $HOME/precious {REQUEST}",
+    "link": f"ln -s /nonexistent/place {REQUEST}",
+    "link to a file": f"ln -s $HOME/precious {REQUEST}",
     "closed": "chmod 0 $XDG_RUNTIME_DIR/pypi-insiders",
 }
 

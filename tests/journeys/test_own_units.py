@@ -22,6 +22,8 @@ DISTS = ".local/share/pypi-insiders/dists"
 def projects(machine: Machine, tmp_path: Path, port: int) -> tuple[Project, Project]:
     """Two watched repositories, of which the first release is built."""
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
+    quick = '[build]\nsandbox = "off"\n[watcher]\npublic-versions = false\n'
+    machine.write_text(CONFIG, quick + machine.read_text(CONFIG))
     found = create(tmp_path, "my-probe"), create(tmp_path, "other")
     for project in found:
         project.release("1.0")

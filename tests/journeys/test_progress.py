@@ -196,10 +196,8 @@ def test_nothing_is_live_where_nobody_wants_it(person: Person, watch: Watch) -> 
     status, told = Terminal(person, "update", "-q").end()
     assert (status, "\x1b" in told) == (0, False)
     assert [line for line in told.splitlines() if not line.startswith("warning: ")] == []
-    project.release("1.2")
     status, told = Terminal(person, "update", NO_COLOR="1").end()
     assert (status, HIDE_CURSOR in told, COLOUR.search(told)) == (0, True, None)
-    project.release("1.3")
     status, told = Terminal(person, "update").end()
     assert (status, bool(COLOUR.search(told))) == (0, True)
 

@@ -108,7 +108,8 @@ def test_the_command_runs_in_a_unit_of_its_own(machine: Machine, port: int, tmp_
     machine.run("mkfifo", "gate")
     machine.write_text(
         _CONFIG,
-        f"[server]\nport = {port}\n[watcher]\npublic-versions = false\nnotify-releases = true\n"
+        f'[build]\nsandbox = "off"\n[server]\nport = {port}\n'
+        "[watcher]\npublic-versions = false\nnotify-releases = true\n"
         f'release-command = ["{machine.home}/record.py"]\n'
         f'notify-command = ["{machine.home}/mail.py", "{{subject}}"]\n',
     )
