@@ -24,8 +24,13 @@ def listing(machine: Machine) -> str:
     return machine.run("find", UNIT_DIRECTORY, "-printf", "%p %T@ %i\n").stdout
 
 
-def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) -> None:
-    """`systemd-analyze --user verify` has nothing to say about what `start` installs."""
+def test_the_installed_units_verify_and_starting_again_changes_nothing(
+    machine: Machine, port: int
+) -> None:
+    """`systemd-analyze --user verify` has nothing to say about what `start` installs.
+
+    The second `start` writes no file and restarts no process.
+    """
     for service in SERVICES:
         machine.run("pypi-insiders", service, "start")
     assert installed_units(machine) == {
@@ -34,15 +39,9 @@ def test_the_installed_units_verify_without_a_word(machine: Machine, port: int) 
         "pypi-insiders-server.socket.d/10-config.conf",
         *CONFINED,
     }
-    files = [f"{machine.home}/{UNIT_DIRECTORY}/{unit}" for unit in sorted(UNITS)]
-    verified = machine.run("systemd-analyze", "--user", "--man=no", "verify", *files)
+    units = [f"{machine.home}/{UNIT_DIRECTORY}/{unit}" for unit in sorted(UNITS)]
+    verified = machine.run("systemd-analyze", "--user", "--man=no", "verify", *units)
     assert (verified.stdout, verified.stderr) == ("", "")
-
-
-def test_starting_again_changes_nothing(machine: Machine, port: int) -> None:
-    """The second `start` writes no file and restarts no process."""
-    for service in SERVICES:
-        machine.run("pypi-insiders", service, "start")
     files, pid = listing(machine), show(machine, "pypi-insiders-server.service", "MainPID")
     for service in SERVICES:
         machine.run("pypi-insiders", service, "start")
@@ -261,8 +260,12 @@ def test_a_failing_repository_fails_the_unit_and_not_the_others(
     """The good project is served; the log says what failed, with the build's own output."""
     good, bad = create(tmp_path, "good"), create(tmp_path, "bad")
     good.release("1.0")
-    bad.write("1.0", backend="setuptools")
-    (bad.tree / "setup.py").write_text("raise SystemExit('flux capacitor is missing')\n")
+    bad.write("1.0")
+    with (bad.tree / "buildapi.py").open("a") as backend:
+        backend.write(
+            "\n\ndef get_requires_for_build_sdist(settings=None):\n"
+            "    raise SystemExit('flux capacitor is missing')\n"
+        )
     bad.push("v1.0")
     machine.write_text(".gitconfig", "[safe]\n  directory = *\n")
     for project in (good, bad):
@@ -395,20 +398,20 @@ def test_with_broken_settings_each_client_is_told_at_once(machine: Machine, port
     machine.wait_for(["true"], lambda _: get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY)
 
 
-@pytest.mark.parametrize("verb", ["start", "restart"])
+_SETTINGS = ("prot = 1", f"sed -i /prot/d {CONFIG}")
+_RELOAD = "systemctl --user reload --no-block pypi-insiders-server.service"
+
+
 @pytest.mark.parametrize(
-    ("wrong", "mend"),
+    ("wrong", "mend", "verb"),
     [
-        ("prot = 1", f"sed -i /prot/d {CONFIG}"),
-        ("auth = true", "echo secret | pypi-insiders server password me"),
-        ("uploads = true", "pypi-insiders server token"),
-        (
-            "prot = 1",
-            f"sed -i /prot/d {CONFIG}; "
-            "systemctl --user reload --no-block pypi-insiders-server.service",
-        ),
+        (*_SETTINGS, "start"),
+        (*_SETTINGS, "restart"),
+        ("auth = true", "echo secret | pypi-insiders server password me", "start"),
+        ("uploads = true", "pypi-insiders server token", "restart"),
+        (_SETTINGS[0], f"{_SETTINGS[1]}; {_RELOAD}", "start"),
+        (_SETTINGS[0], f"{_SETTINGS[1]}; {_RELOAD}", "restart"),
     ],
-    ids=["settings", "password", "token", "reload"],
 )
 def test_what_was_mended_is_served_at_the_first_start(
     machine: Machine, port: int, wrong: str, mend: str, verb: str
@@ -486,10 +489,7 @@ def test_logs_pass_their_options_on(machine: Machine, port: int) -> None:
     assert any("Stopping pypi-insiders-server.service" in line for line in lines)
 
 
-@pytest.mark.parametrize(
-    "verb", ["start", "stop", "restart", "status", "logs", "enable", "disable"]
-)
-def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, verb: str) -> None:
+def test_without_a_user_manager_every_verb_says_so(machine: Machine) -> None:
     """Each way to have no user manager is named, with what to do."""
     without = {
         ("XDG_RUNTIME_DIR=",): (
@@ -511,13 +511,15 @@ def test_without_a_user_manager_every_verb_says_so(make_machine: MakeMachine, ve
             "`pypi-insiders exec`, `server run` and `update` work without systemd",
         ),
     }
-    with make_machine() as machine:
-        command = machine.run("sh", "-c", "command -v pypi-insiders").stdout.strip()
-        for assignments, (message, hint) in without.items():
-            env = ("env", "-u", "DBUS_SESSION_BUS_ADDRESS", *assignments)
-            failed = machine.run(*env, command, "server", verb, check=False)
-            assert (failed.returncode, failed.stdout) == (1, "")
-            assert failed.stderr == f"error: {message}\nhint: {hint}\n"
+    command = machine.run("sh", "-c", "command -v pypi-insiders").stdout.strip()
+    first, *_ = without
+    others = [(verb, first) for verb in ("stop", "restart", "status", "logs", "enable", "disable")]
+    for verb, assignments in [*(("start", way) for way in without), *others]:
+        message, hint = without[assignments]
+        env = ("env", "-u", "DBUS_SESSION_BUS_ADDRESS", *assignments)
+        failed = machine.run(*env, command, "server", verb, check=False)
+        assert (failed.returncode, failed.stdout) == (1, ""), verb
+        assert failed.stderr == f"error: {message}\nhint: {hint}\n"
 
 
 def test_on_a_system_without_systemd_that_is_said(machine: Machine) -> None:
