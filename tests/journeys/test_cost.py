@@ -78,8 +78,6 @@ _TWENTY = ".".join(["a"] * 20)
 
 TOML: dict[str, tuple[str, str | None]] = {
     "dotted key": (filled("a.") + "a = 1", MANY_PARTS),
-    "keys of a deep table": ("[" + filled("a.") + "a]\n" + numbered("k%d=1\n"), MANY_PARTS),
-    "dotted key in a table in line": ("a = {" + filled("a.") + "a = 1}", MANY_PARTS),
     "tables in line": ("a = " + filled("{a=") + "1" + filled("}"), TOO_DEEP),
     "arrays": ("a = " + filled("[") + filled("]"), TOO_DEEP),
     "tables": (numbered("[a%d]\n"), None),
@@ -127,13 +125,12 @@ def test_what_is_no_configuration_is_told_in_time(text: str, message: str) -> No
 @pytest.mark.parametrize(
     ("name", "text", "form"),
     [
-        ("pyproject.toml", filled("a.") + "a = 1", "is not valid TOML"),
         ("setup.cfg", "[metadata]\na" + filled(" ") + "b", "is malformed"),
         ("setup.py", "x = f'" + filled("{a}") + "'", "computes the name"),
     ],
 )
 def test_a_name_is_read_or_not_in_time(name: str, text: str, form: str) -> None:
-    """Each of the three parsers can be made to take minutes."""
+    """Each of the three parsers can be made to take minutes; for TOML, see below."""
     with pytest.raises(UnknownNameError) as caught:
         project_name.read({name: text})
     slow = f"its {name} takes too much time or memory to parse"
