@@ -52,27 +52,33 @@ def test_env_leads_a_shell_to_the_index_and_back(person: Person, shell: str, tol
 PROXIED = {"http_proxy": "http://192.0.2.1:3128"}
 
 
-@pytest.mark.parametrize("shell", ["sh", "bash", "zsh", "fish"])
+_STATES: list[tuple[str, dict[str, str], list[tuple[str, ...]]]] = [
+    ("localhost", {}, [()]),
+    ("localhost", {}, [(), ("--uv-index",), ()]),
+    ("192.0.2.2", {"PIP_TRUSTED_HOST": "a:1 b"}, [(), ()]),
+    (
+        "localhost",
+        {
+            "PIP_INDEX_URL": "https://u:p@example.org/'simple'/",
+            "UV_INDEX": "x=https://example.org/ https://example.com/",
+            "PIP_EXTRA_INDEX_URL": "https://example.org/",
+        },
+        [("--uv-index",), (), ("--uv-index",)],
+    ),
+    ("localhost", {**PROXIED}, [()]),
+    ("localhost", {**PROXIED, "no_proxy": "a.example, .b.example"}, [(), ()]),
+    ("localhost", {**PROXIED, "NO_PROXY": "127.0.0.1,a", "no_proxy": "b"}, [("--uv-index",)]),
+    ("localhost", {**PROXIED, "no_proxy": "*"}, [()]),
+    ("::1", {**PROXIED, "NO_PROXY": "a"}, [(), ("--uv-index",)]),
+]
+
+
+# Bash and zsh get the same lines as sh: one state with all that has to be quoted is enough.
 @pytest.mark.parametrize(
-    ("host", "before", "ways"),
+    ("shell", "host", "before", "ways"),
     [
-        ("localhost", {}, [()]),
-        ("localhost", {}, [(), ("--uv-index",), ()]),
-        ("192.0.2.2", {"PIP_TRUSTED_HOST": "a:1 b"}, [(), ()]),
-        (
-            "localhost",
-            {
-                "PIP_INDEX_URL": "https://u:p@example.org/'simple'/",
-                "UV_INDEX": "x=https://example.org/ https://example.com/",
-                "PIP_EXTRA_INDEX_URL": "https://example.org/",
-            },
-            [("--uv-index",), (), ("--uv-index",)],
-        ),
-        ("localhost", {**PROXIED}, [()]),
-        ("localhost", {**PROXIED, "no_proxy": "a.example, .b.example"}, [(), ()]),
-        ("localhost", {**PROXIED, "NO_PROXY": "127.0.0.1,a", "no_proxy": "b"}, [("--uv-index",)]),
-        ("localhost", {**PROXIED, "no_proxy": "*"}, [()]),
-        ("::1", {**PROXIED, "NO_PROXY": "a"}, [(), ("--uv-index",)]),
+        *((shell, *state) for state in _STATES for shell in ("sh", "fish")),
+        *((shell, *_STATES[3]) for shell in ("bash", "zsh")),
     ],
 )
 def test_env_takes_back_all_that_it_set_and_nothing_else(
