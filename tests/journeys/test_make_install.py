@@ -51,9 +51,12 @@ def prefix(packager: Path, shared: Path) -> Path:
 
 
 def test_what_it_installs(packager: Path, wheel: Path, tmp_path: Path) -> None:
-    """The wheel, the command, the units and the license, below the prefix and nowhere else."""
-    make_install(packager, DESTDIR=tmp_path / "stage", PREFIX="/usr")
+    """The wheel, the command and the license below the prefix, the units, and nothing else.
+
+    The units run the command of the prefix, and each user's files lie where they always do.
+    """
     root = tmp_path / "stage"
+    make_install(packager, DESTDIR=root, PREFIX="/opt/100% mine", UNITDIR="/usr/lib/systemd/user")
     found = {
         str(path.relative_to(root))
         for path in root.rglob("*")
@@ -62,12 +65,13 @@ def test_what_it_installs(packager: Path, wheel: Path, tmp_path: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
         names = {name for name in archive.namelist() if not name.endswith("/")}
     data = f"{'-'.join(wheel.name.split('-')[:2])}.data/data/"
-    library = f"usr/lib/python{sysconfig.get_python_version()}/site-packages"
+    prefix = "opt/100% mine"
+    library = f"{prefix}/lib/python{sysconfig.get_python_version()}/site-packages"
     assert found == {
-        "usr/bin/pypi-insiders",
-        "usr/share/licenses/pypi-insiders/LICENSE",
+        f"{prefix}/bin/pypi-insiders",
+        f"{prefix}/share/licenses/pypi-insiders/LICENSE",
         *(f"usr/lib/systemd/user/{unit}" for unit in UNITS | HOOKS),
-        *(f"usr/{name.removeprefix(data)}" for name in names if name.startswith(data)),
+        *(f"{prefix}/{name.removeprefix(data)}" for name in names if name.startswith(data)),
         *(f"{library}/{name}" for name in names if not name.startswith(data)),
     }
     told = [path for path in found if str(tmp_path).encode() in (root / path).read_bytes()]
@@ -79,13 +83,7 @@ def test_what_it_installs(packager: Path, wheel: Path, tmp_path: Path) -> None:
     closed = [path for path, bits in needed.items() if path.stat().st_mode & bits != bits]
     assert closed == []
 
-
-def test_the_units_of_a_package_are_for_every_user(packager: Path, tmp_path: Path) -> None:
-    """They run the command of the prefix, and each user's files lie where they always do."""
-    make_install(
-        packager, DESTDIR=tmp_path, PREFIX="/opt/100% mine", UNITDIR="/usr/lib/systemd/user"
-    )
-    texts = {path.name: path.read_text() for path in (tmp_path / "usr/lib/systemd/user").iterdir()}
+    texts = {path.name: path.read_text() for path in (root / "usr/lib/systemd/user").iterdir()}
     assert set(texts) == UNITS | HOOKS
     lines = "".join(texts.values()).splitlines()
     assert sorted(line for line in lines if line.startswith("ExecStart=")) == [

@@ -72,9 +72,8 @@ def test_the_warnings_of_a_backend_are_for_who_asks(person: Person, watch: Watch
     """They are the project's business: without `-v` nobody has to read them."""
     project = watch("probe")
     for version, options in (("1.0", ()), ("1.1", ("-v",))):
-        project.write(version, backend="setuptools")
-        path = project.tree / "pyproject.toml"
-        path.write_text(path.read_text() + 'license = {text = "MIT"}\n')
+        project.write(version)
+        project.hook("import warnings\nwarnings.warn('this is deprecated')")
         project.push(f"v{version}")
         shown = person.run("update", *options).stderr
         assert ("is deprecated" in shown) == bool(options)
