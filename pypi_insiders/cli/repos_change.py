@@ -141,7 +141,7 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
     # Before the purge: an update in between would build again what was purged.
     gone = removal.stop_watching(paths, names)
     for item in gone:
-        report(f"removed {item.name}")
+        report(f"removed {item.name}" if item.is_watched else f"{item.name} is no longer watched")
         if purge:
             for name in removal.purge(paths, item.name):
                 report(f"  removed {name} from the index")

@@ -492,14 +492,15 @@ def test_removing_says_what_stays_and_purge_takes_it(person: Person, watch: Watc
     """`remove` keeps the distributions and says so; `--purge` removes them, later too."""
     watch("probe").release("1.0")
     person.run("update")
-    assert person.run("repos", "remove", "me/probe").stdout == (
-        "removed me/probe\n"
-        "  stays in the index: probe-1.0.tar.gz, probe-1.0-py3-none-any.whl\n"
-        "  to remove that too: pypi-insiders repos remove --purge me/probe\n"
-    )
+    for done in ("removed me/probe", "me/probe is no longer watched"):
+        assert person.run("repos", "remove", "me/probe").stdout == (
+            f"{done}\n"
+            "  stays in the index: probe-1.0.tar.gz, probe-1.0-py3-none-any.whl\n"
+            "  to remove that too: pypi-insiders repos remove --purge me/probe\n"
+        )
     assert person.distributions() == names("probe-1.0")
     assert person.run("repos", "remove", "--purge", "--yes", "me/probe").stdout == (
-        "removed me/probe\n"
+        "me/probe is no longer watched\n"
         "  removed probe-1.0.tar.gz from the index\n"
         "  removed probe-1.0-py3-none-any.whl from the index\n"
         "probe is no longer held: installers get it from the fallback index\n"
