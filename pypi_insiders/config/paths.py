@@ -216,6 +216,11 @@ def _check_home() -> None:
             f"HOME is {home!r}, which is not an absolute path",
             "set it to your home directory, or unset it",
         )
+    # In a container the user may have a number alone.
+    if home is None and not os.path.expanduser("~").startswith("/"):  # noqa: PTH111 - it would raise
+        raise InsidersError(
+            f"HOME is not set, and user {os.geteuid()} has no home directory", "set HOME"
+        )
     if user is None or user == str(os.geteuid()):
         return
     with contextlib.suppress(OSError):

@@ -1,7 +1,9 @@
 """Where files lie."""
 
 import os
+import pwd
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -45,6 +47,18 @@ def test_a_home_that_is_no_absolute_path_is_an_error(
         default_paths()
     monkeypatch.delenv("HOME")
     assert default_paths().state.is_absolute()
+
+
+def test_without_any_home_there_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a user who is only a number, in a container."""
+
+    def unknown(user: int) -> NoReturn:
+        raise KeyError(user)
+
+    monkeypatch.delenv("HOME")
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    with pytest.raises(InsidersError, match=r"HOME is not set, and user \d+ has no home directory"):
+        default_paths()
 
 
 def test_the_home_of_another_user_that_sudo_has_kept_is_an_error(
