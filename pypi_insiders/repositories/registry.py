@@ -149,9 +149,12 @@ def former_keys(path: Path) -> dict[str, dict[str, str]]:
     """Return the tables with former names of keys, each former name to the current one.
 
     Raises:
-        InsidersError: the file cannot be read, or is not TOML.
+        InsidersError: the file cannot be read, or has such a name and is not TOML.
     """
-    return _former_keys(toml_fields.parse_toml(path, read_text(path, newline="") or ""))
+    text = read_text(path, newline="") or ""
+    # Parsed only if it may have one; a backslash can spell a name in another way.
+    may_have = any(word in text for word in ("\\", *toml_fields.former_names(Repository)))
+    return _former_keys(toml_fields.parse_toml(path, text)) if may_have else {}
 
 
 def _former_keys(document: Mapping[str, Any]) -> dict[str, dict[str, str]]:

@@ -342,6 +342,9 @@ def test_a_key_is_read_by_its_former_name(tmp_path: Path) -> None:
     save(path, change(load(path), "c/d", {"keep": "5"}).values())
     assert path.read_text().endswith('["c/d"]\nproject = "d"\nkeep = 5\n')
     assert former_keys(path) == {}
+    # Also where no text of the file is that name.
+    path.write_text('["a/b"]\n"distri\\u0062ution" = "b"\n')
+    assert former_keys(path) == {"a/b": {"distribution": "project"}}
 
 
 def test_a_key_by_both_of_its_names_is_refused(tmp_path: Path) -> None:
