@@ -113,7 +113,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
     first = project.release("1.9", backend="flit")
     person.run("update")
     project.push("nightly")
-    second = project.release("1.10", backend="flit")
+    second = project.release("1.10")
     person.run("update")
     person.run("yank", "probe", "1.9", "--reason", "loses data")
     (person.paths.distributions / "probe-1.10.tar.gz").unlink()
@@ -148,7 +148,7 @@ def test_people_read_what_was_built_from_what(person: Person, project: Project) 
     requirements = re.findall(
         r"^  built with flit-core \d+(?:\.\d+)+$", show(person, "-v"), re.MULTILINE
     )
-    assert len(requirements) == 2
+    assert len(requirements) == 1
 
 
 def test_scripts_read_the_same(person: Person, project: Project) -> None:

@@ -409,7 +409,7 @@ def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
     (project.tree / "file").touch()
     blob = git(project.tree, "hash-object", "-w", "file")
     # Into the index as it is: `git add` does not walk so deep on every system.
-    entry = f"100644,{blob},{'d/' * 1200}file"
+    entry = f"100644,{blob},{'d/' * 1050}file"
     git(project.tree, "update-index", "--add", "--cacheinfo", entry)
     git(project.tree, "commit", "--quiet", "--message", "deep")
     git(project.tree, "tag", "v1.0")
@@ -417,7 +417,7 @@ def test_a_commit_with_deep_directories_is_checked_out(tmp_path: Path) -> None:
     commit = git(project.tree, "rev-parse", "HEAD")
     remotes.fetch(project.url, tmp_path / "mirror", remotes.GITS_OWN)
     time_s = remotes.export(tmp_path / "mirror", commit, tmp_path / "tree")
-    assert Path(tmp_path, "tree", "d/" * 1200, "file").stat().st_mtime == time_s
+    assert Path(tmp_path, "tree", "d/" * 1050, "file").stat().st_mtime == time_s
 
 
 @pytest.mark.usefixtures("removed")
