@@ -3,16 +3,16 @@
 import json
 import os
 import shutil
-import subprocess
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from fixtures import COMMAND, Person, Watch, names, need, run_command, untimed
+from fixtures import Person, Watch, names, need, run_command, start_command, untimed
 from projects import Project, git
 from wheels import wheel
 
@@ -30,6 +30,9 @@ from pypi_insiders.repositories import (
 from pypi_insiders.repositories.comparison import Kind
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import sha256, write_atomic
+
+if TYPE_CHECKING:
+    import subprocess
 
 WHEEL = "probe-1.0-py3-none-any.whl"
 SDIST = "probe-1.0.tar.gz"
@@ -54,10 +57,7 @@ def serving(person: Person, port: int) -> Iterator[str]:
     before = settings.read_text() if settings.exists() else ""
     settings.parent.mkdir(parents=True, exist_ok=True)
     settings.write_text(f'{before}[server]\nhost = "127.0.0.1"\nport = {port}\n')
-    process = subprocess.Popen(
-        [*limited(), COMMAND, "server", "run"], env=person.environment, stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-    )  # fmt: skip
+    process = start_command(("server", "run"), person.environment, before=limited())
     try:
         assert process.stdout
         assert process.stdout.readline().startswith("http")

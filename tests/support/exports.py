@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import wheels
-from fixtures import COMMAND, Person, run_command
+from fixtures import COMMAND, Person, run_command, start_command
 
 JSON = "application/vnd.pypi.simple.v1+json"
 PAGES = {"index.html": "text/html", "index.json": JSON}
@@ -39,10 +39,8 @@ def get(url: str, **headers: str) -> Answer:
 @contextmanager
 def live(person: Person, *options: str | Path) -> Iterator[str]:
     """Run the live index; its URL up to the port."""
-    command = [COMMAND, "server", "run", "--port", "0", *options]
-    with subprocess.Popen(
-        command, env=person.environment, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = ("server", "run", "--port", "0", *options)
+    with start_command(command, person.environment) as process:
         try:
             assert process.stdout is not None
             yield process.stdout.readline().strip().removesuffix("/simple/")

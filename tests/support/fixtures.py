@@ -19,9 +19,10 @@ from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import IO
 
 import pytest
-from forks import Forks, may_differ
+from forks import Fork, Forks, may_differ
 from machine import Machine, Unavailable
 from projects import Project, create
 
@@ -152,17 +153,45 @@ def run_command(
         before: words of a program that starts it.
     """
     argv, timeout_s = (COMMAND, *arguments), 200
-    # A fork that ends leaves nothing for coverage.
-    if "COVERAGE_RUN" not in os.environ and may_differ(environment, _COMMON):
-        with _STARTING:
-            forks = _started.get(tuple(before))
-            if forks is None or not forks.is_there:
-                forks = _started[tuple(before)] = Forks(COMMAND, _COMMON, before)
+    if forks := _forks(environment, before):
         return forks.run(argv, environment, directory or Path.cwd(), timeout_s)
     return subprocess.run(
         [*before, *argv], env=environment, cwd=directory, stdin=subprocess.DEVNULL,
         capture_output=True, text=True, timeout=timeout_s,
     )  # fmt: skip
+
+
+def start_command(
+    arguments: Sequence[str | Path],
+    environment: Mapping[str, str],
+    stderr: int | IO[bytes] | IO[str] = subprocess.DEVNULL,
+    *,
+    before: Sequence[str] = (),
+) -> "Fork | subprocess.Popen[str]":
+    """Start `pypi-insiders`, as `run_command` does; the text of its stdout can be read."""
+    argv = (COMMAND, *arguments)
+    if forks := _forks(environment, before):
+        if stderr == subprocess.DEVNULL:
+            with Path(os.devnull).open("wb") as nothing:
+                return forks.start(argv, environment, Path.cwd(), nothing.fileno())
+        given = stderr if isinstance(stderr, int) else stderr.fileno()
+        return forks.start(argv, environment, Path.cwd(), given)
+    return subprocess.Popen(
+        [*before, *argv], env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+        stderr=stderr, text=True,
+    )  # fmt: skip
+
+
+def _forks(environment: Mapping[str, str], before: Sequence[str]) -> Forks | None:
+    """Return what forks for an environment; `None` if that needs a new process."""
+    # A fork that ends leaves nothing for coverage.
+    if "COVERAGE_RUN" in os.environ or not may_differ(environment, _COMMON):
+        return None
+    with _STARTING:
+        forks = _started.get(tuple(before))
+        if forks is None or not forks.is_there:
+            forks = _started[tuple(before)] = Forks(COMMAND, _COMMON, before)
+    return forks
 
 
 @pytest.fixture

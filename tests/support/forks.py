@@ -16,13 +16,14 @@ import pkgutil
 import re
 import select
 import selectors
+import signal
 import socket
 import struct
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NoReturn
 
@@ -83,19 +84,11 @@ class Forks:
     ) -> "subprocess.CompletedProcess[str]":
         """Run the command to its end, as `subprocess.run` does with `capture_output`."""
         words = [str(word) for word in argv]
-        request = json.dumps([words, dict(environment), str(directory), _umask()]).encode()
         outputs = [os.pipe(), os.pipe()]
-        answer, theirs = socket.socketpair()
-        given = array.array("i", [outputs[0][1], outputs[1][1], theirs.fileno()])
-        with self._lock:
-            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
-            self._ours.sendmsg([_LENGTH.pack(len(request))], rights)
-            self._ours.sendall(request)
-        theirs.close()
+        pid, answer = self._fork(words, environment, directory, [write for _, write in outputs])
         for _, write in outputs:
             os.close(write)
         with answer:
-            pid, _ = _STATUS.unpack(answer.recv(_STATUS.size, socket.MSG_WAITALL))
             try:
                 told = _read([read for read, _ in outputs], time.monotonic() + timeout_s)
                 _, status = _STATUS.unpack(answer.recv(_STATUS.size, socket.MSG_WAITALL))
@@ -109,6 +102,37 @@ class Forks:
         texts = [text.replace("\r\n", "\n").replace("\r", "\n") for text in decoded]
         return subprocess.CompletedProcess(words, os.waitstatus_to_exitcode(status), *texts)
 
+    def start(
+        self,
+        argv: Sequence[str | Path],
+        environment: Mapping[str, str],
+        directory: Path,
+        stderr: int,
+    ) -> "Fork":
+        """Start the command, as `subprocess.Popen` does; the text of its stdout can be read."""
+        read, write = os.pipe()
+        pid, answer = self._fork(map(str, argv), environment, directory, [write, stderr])
+        os.close(write)
+        return Fork(pid, answer, read)
+
+    def _fork(
+        self,
+        words: Iterable[str],
+        environment: Mapping[str, str],
+        directory: Path,
+        outputs: list[int],
+    ) -> tuple[int, socket.socket]:
+        """Return the process ID, and the socket on which the exit status will come."""
+        request = json.dumps([list(words), dict(environment), str(directory), _umask()]).encode()
+        answer, theirs = socket.socketpair()
+        given = array.array("i", [*outputs, theirs.fileno()])
+        with self._lock, theirs:
+            rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, given)]
+            self._ours.sendmsg([_LENGTH.pack(len(request))], rights)
+            self._ours.sendall(request)
+        pid, _ = _STATUS.unpack(answer.recv(_STATUS.size, socket.MSG_WAITALL))
+        return pid, answer
+
     @property
     def is_there(self) -> bool:
         """Tell whether it has not ended; a test may have killed it."""
@@ -118,6 +142,43 @@ class Forks:
         """End it; forks that run go on."""
         self._ours.close()
         self._process.wait()
+
+
+class Fork:
+    """What tests use of `subprocess.Popen`."""
+
+    def __init__(self, pid: int, answer: socket.socket, stdout: int) -> None:
+        self.pid = pid
+        self.stdout = os.fdopen(stdout, encoding="utf-8")
+        self.returncode: int | None = None
+        self._answer = answer
+
+    def __enter__(self) -> "Fork":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.wait()
+        self.stdout.close()
+        self._answer.close()
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end; return the exit status."""
+        if self.returncode is None:
+            self._answer.settimeout(timeout)
+            _, status = _STATUS.unpack(self._answer.recv(_STATUS.size, socket.MSG_WAITALL))
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send a signal, unless it has ended."""
+        if self.returncode is None and not select.select([self._answer], [], [], 0)[0]:
+            os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
 
 
 def _umask() -> int:

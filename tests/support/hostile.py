@@ -7,14 +7,13 @@ import resource
 import socket
 import stat
 import string
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from fixtures import COMMAND, Person
+from fixtures import Person, start_command
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
@@ -182,23 +181,15 @@ def serving(
         passwords.save(person.paths.passwords, user, password)
     log = home / "log"
 
-    def limit() -> None:
-        if file_limit_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
-
+    words = ("server", "run", "--port", "0", "--fallback-url", FALLBACK, *options)
     with (
         log.open("wb") as stderr,
-        subprocess.Popen(
-            [COMMAND, "server", "run", "--port", "0", "--fallback-url", FALLBACK, *options],
-            env=person.environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=stderr,
-            text=True,
-            preexec_fn=limit,  # noqa: PLW1509 - this process has no threads
-        ) as process,
+        start_command(words, person.environment, stderr) as process,
     ):
         try:
+            if file_limit_bytes is not None:
+                limits = (file_limit_bytes, file_limit_bytes)
+                resource.prlimit(process.pid, resource.RLIMIT_FSIZE, limits)
             assert process.stdout is not None
             line = process.stdout.readline()
             match = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/simple/\n", line)

@@ -2,13 +2,12 @@
 
 import json
 import signal
-import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from fixtures import COMMAND, Person
+from fixtures import Person, start_command
 from wheels import sdist, wheel
 
 from pypi_insiders.index import distribution
@@ -192,10 +191,8 @@ def _save(
 @contextmanager
 def serving(person: Person, *options: str | Path) -> Iterator[str]:
     """Run the index of a home until the end of the block; give its URL up to the port."""
-    command: list[str | Path] = [COMMAND, "server", "run", "--port", "0", *options]
-    with subprocess.Popen(
-        command, env=person.environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True
-    ) as process:
+    command = ("server", "run", "--port", "0", *options)
+    with start_command(command, person.environment) as process:
         try:
             assert process.stdout is not None
             line = process.stdout.readline()
