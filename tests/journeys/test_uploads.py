@@ -11,7 +11,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from fixtures import COMMAND, Person
+from fixtures import Person, start_command
 from wheels import sdist, wheel
 
 from pypi_insiders.config import passwords
@@ -67,11 +67,8 @@ def index(person: Person) -> Iterator[Index]:
     log = person.home / "log"
     with (
         log.open("w") as stderr,
-        subprocess.Popen(
-            [COMMAND, "server", "run", "--port", "0"],
-            env=person.environment, stdout=subprocess.PIPE, stderr=stderr, text=True,
-        ) as server,
-    ):  # fmt: skip
+        start_command(("server", "run", "--port", "0"), person.environment, stderr) as server,
+    ):
         try:
             assert server.stdout is not None
             yield Index(server.stdout.readline().removesuffix("/simple/\n"), token, person, log)
@@ -83,8 +80,7 @@ def index(person: Person) -> Iterator[Index]:
 CLIENTS = pytest.mark.parametrize("client", ["uv", "twine"])
 
 
-@CLIENTS
-@pytest.mark.parametrize("make", [wheel, sdist])
+@pytest.mark.parametrize(("client", "make"), [("uv", wheel), ("uv", sdist), ("twine", wheel)])
 def test_a_file_is_published(index: Index, tmp_path: Path, client: str, make: type) -> None:
     """Byte for byte, readable for all, nothing left beside it, held and installable at once."""
     file: Path = make(tmp_path, "my-dist", "1.0", content=os.urandom(300_000))
