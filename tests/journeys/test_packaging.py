@@ -56,7 +56,7 @@ def test_the_wheel_brings_completion_and_man_pages(wheel: Path) -> None:
 def test_each_way_to_install_it_brings_what_belongs_to_it(
     way: str, tmp_path: Path, person: Person, wheel: Path
 ) -> None:
-    """pip, pip --editable, uv tool and pipx install a command that can render its units.
+    """pip, uv --editable, uv tool and pipx install a command that can render its units.
 
     Completion and man pages are where the manual says; the manual is there without `man`.
     """
@@ -77,10 +77,14 @@ def test_each_way_to_install_it_brings_what_belongs_to_it(
     elif way == "pipx":
         install = [here / "pipx", "install", "--quiet", "--python", sys.executable, wheel]
     else:
-        run("uv", "venv", "--quiet", "--seed", "--python", sys.executable, tmp_path / "venv")
+        run("uv", "venv", "--quiet", "--python", sys.executable, tmp_path / "venv")
         bin_directory = tmp_path / "venv/bin"
-        options = ["--editable"] if way == "editable" else []
-        install = [bin_directory / "pip", "install", "--quiet", "--no-compile", *options, ROOT]
+        if way == "editable":  # by uv, as what is installed so does not depend on who does it
+            target = ("--python", tmp_path / "venv", "--editable")
+            install = [here / "uv", "pip", "install", "--quiet", *target, ROOT]
+        else:
+            pip = (here / "pip", "--python", tmp_path / "venv")
+            install = [*pip, "install", "--quiet", "--no-compile", ROOT]
     done = subprocess.run(install, env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     share = {
