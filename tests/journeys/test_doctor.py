@@ -14,11 +14,12 @@ import pytest
 from fixtures import Person, free_port, started
 from machine import Machine
 from projects import Project, create, git
-from units import UNIT_DIRECTORY, fallback, port
+from units import UNIT_DIRECTORY, fallback
+from units import port as usual_port
 
 from pypi_insiders import __version__
 
-__all__ = ["fallback", "port"]
+__all__ = ["fallback", "usual_port"]
 
 UNIT = "a unit like pypi-insiders-watcher.service"
 FROM_SHELL = (
@@ -29,6 +30,16 @@ NOWHERE = "file:///nowhere/"
 
 
 RESTART = "`pypi-insiders server restart`"
+# Of a sandbox, which would be measured each time.
+QUICK = '[build]\nsandbox = "off"\n'
+
+
+@pytest.fixture
+def port(machine: Machine, usual_port: int) -> int:
+    """The port of the index, free and set in config.toml; builds have no sandbox."""
+    path = ".config/pypi-insiders/config.toml"
+    machine.write_text(path, machine.read_text(path) + QUICK)
+    return usual_port
 
 
 def examine_all(machine: Machine, *, status: int, **environment: str) -> list[dict[str, Any]]:
@@ -143,7 +154,7 @@ def test_where_all_is_well_it_says_so(
     assert "pypi-insiders-doctor" not in machine.run("systemctl", "--user", "list-units").stdout
 
 
-def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, port: int) -> None:
+def test_a_bus_that_is_not_the_managers_is_told_apart(machine: Machine, usual_port: int) -> None:
     """systemctl answers without it; what starts units and waits for them does not work."""
     found = examine(machine, status=0, DBUS_SESSION_BUS_ADDRESS="unix:path=/nonexistent")
     assert found["user manager"]["severity"] == "ok"
@@ -167,7 +178,8 @@ def running(
 ) -> Iterator[Machine]:
     """A machine in which both services run, and a copy of their files."""
     with started(installed, shared, tmp_path_factory.mktemp("doctor")) as machine:
-        machine.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {free_port()}\n")
+        settings = f"{QUICK}[server]\nport = {free_port()}\n"
+        machine.write_text(".config/pypi-insiders/config.toml", settings)
         for service in ("server", "watcher"):
             machine.run("pypi-insiders", service, "start")
         machine.run("cp", "-a", ".config", "kept")
@@ -181,6 +193,9 @@ def services(running: Machine) -> Iterator[Machine]:
     running.run("rm", "-r", ".config")
     running.run("cp", "-a", "kept", ".config")
     running.run("systemctl", "--user", "daemon-reload")
+    # The socket fails where its service cannot be started.
+    running.run("systemctl", "--user", "reset-failed")
+    running.run("systemctl", "--user", "start", "pypi-insiders-server.socket")
     running.run("systemctl", "--user", "restart", "pypi-insiders-watcher.timer")
 
 
@@ -383,7 +398,7 @@ def test_a_timer_that_will_never_elapse_again_is_a_problem(services: Machine) ->
 
 def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
     """After three intervals."""
-    settings = f'[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
+    settings = f'{QUICK}[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
     machine.write_text(".config/pypi-insiders/config.toml", settings)
     drop_in(machine, "ExecStart=\nExecStart=/usr/bin/env sleep infinity\n")
     machine.run("pypi-insiders", "watcher", "start", "--no-block")
@@ -408,7 +423,7 @@ def test_a_directory_that_cannot_be_written_is_a_problem(machine: Machine, port:
     )
 
 
-def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, port: int) -> None:
+def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, usual_port: int) -> None:
     """Where systemd leaves out one of its walls, without a word, that is seen."""
     machine.write_text(
         "bin/systemd-run",
@@ -437,7 +452,9 @@ while True:
 """
 
 
-def test_an_examination_that_is_ended_leaves_nothing_behind(machine: Machine, port: int) -> None:
+def test_an_examination_that_is_ended_leaves_nothing_behind(
+    machine: Machine, usual_port: int
+) -> None:
     """No unit and no file, though a repository keeps it waiting."""
     silent = machine.start(sys.executable, "-u", "-c", _SILENT)
     said = silent.lines(lambda: 20)
@@ -582,7 +599,7 @@ def test_an_index_that_fails_is_a_problem(machine: Machine, port: int) -> None:
     assert found["server"]["hint"] == "see why: `pypi-insiders server logs`"
 
 
-def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, port: int) -> None:
+def test_a_sandbox_is_asked_for_as_the_settings_say(machine: Machine, usual_port: int) -> None:
     """One that is required and cannot be had is a problem; one that is not wanted is none."""
     settings = machine.read_text(".config/pypi-insiders/config.toml")
     machine.write_text("bin/systemd-run", "#!/bin/sh\necho no units here >&2\nexit 1\n", mode=0o755)
