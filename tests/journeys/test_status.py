@@ -64,8 +64,10 @@ def updated(machine: Machine) -> None:
     machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service", check=False)
 
 
-def test_one_screen_tells_that_all_is_well(machine: Machine, port: int, project: Project) -> None:
-    """With and without the word, and 0 to scripts."""
+def test_one_screen_tells_that_all_is_well_and_scripts_read_all_of_it(
+    machine: Machine, port: int, project: Project
+) -> None:
+    """With and without the word, and 0 to scripts; times in UTC, and what nobody knows is null."""
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
     updated(machine)
@@ -81,13 +83,6 @@ def test_one_screen_tells_that_all_is_well(machine: Machine, port: int, project:
             rf"me/probe    probe    1.0      v1.0  {AGO}  -       {AGO}\n",
             screen(machine, *typed, status=0),
         )
-
-
-def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -> None:
-    """Times in UTC; what nobody knows is null."""
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("pypi-insiders", "watcher", "start")
-    updated(machine)
     told = json.loads(screen(machine, "status", "--json", status=0))
     moment = r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ"
 
@@ -163,13 +158,21 @@ def test_scripts_read_all_of_it(machine: Machine, port: int, project: Project) -
     }
 
 
-def test_scripts_read_of_one_service(machine: Machine, port: int) -> None:
-    """The same as of all, with the exit status of that service."""
+def test_scripts_read_of_one_service_which_may_be_idle(machine: Machine, port: int) -> None:
+    """The same as of all, with its exit status; without a process it runs, and uses nothing."""
     machine.run("pypi-insiders", "server", "start")
     whole = json.loads(screen(machine, "status", "--json", status=3))
     for name, status in (("server", 0), ("watcher", 4)):
         told = json.loads(screen(machine, name, "status", "--json", status=status))
         assert {**told, "memory_bytes": 0} == {**whole[name], "memory_bytes": 0, "version": 1}
+    machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
+    assert re.match(
+        rf"server   running at http://127.0.0.1:{port}/simple/, listening since {CLOCK} \({AGO}\), "
+        r"idle \(socket-activated\)\n",
+        screen(machine, status=3),
+    )
+    server = json.loads(screen(machine, "status", "--json", status=3))["server"]
+    assert server["idle"] is False  # for that look has started it
 
 
 def test_what_is_stopped_ends_3_and_what_fails_ends_1(
@@ -212,19 +215,6 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
     machine.run("pypi-insiders", "server", "start")
     updated(machine)
     assert "problem" not in screen(machine, status=0)
-
-
-def test_an_index_without_a_process_is_idle(machine: Machine, port: int) -> None:
-    """It runs, and uses nothing."""
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
-    assert re.match(
-        rf"server   running at http://127.0.0.1:{port}/simple/, listening since {CLOCK} \({AGO}\), "
-        r"idle \(socket-activated\)\n",
-        screen(machine, status=3),
-    )
-    server = json.loads(screen(machine, "status", "--json", status=3))["server"]
-    assert server["idle"] is False  # for that look has started it
 
 
 def test_an_index_that_fails_ends_1(machine: Machine, port: int) -> None:
