@@ -45,7 +45,10 @@ class Shell:
 
     def run(self, *command: str | Path, **variables: str) -> "subprocess.CompletedProcess[str]":
         """Run a command in the directory."""
-        own = ("UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA", "PIP_INDEX", "PIP_EXTRA", "PIP_CONFIG")
+        own = (
+            "UV_INDEX", "UV_DEFAULT_INDEX", "UV_EXTRA", "PIP_INDEX", "PIP_EXTRA", "PIP_CONFIG",
+            "UV_CACHE",  # or a client without a network has what another test was sent
+        )  # fmt: skip
         inherited = {
             name: value
             for name, value in self.person.environment.items()
