@@ -3,7 +3,8 @@
 from pathlib import Path
 
 import pytest
-from fixtures import Person
+import terminal
+from fixtures import COMMAND, Person
 from wheels import wheel
 
 
@@ -61,3 +62,14 @@ def test_doctor_shows_only_what_is_wrong(person: Person) -> None:
     assert [line for line in lines if not line.startswith(("problem ", "warning "))] == []
     whole = person.run("doctor", status=1, PATH="/nonexistent").stdout
     assert any(line.startswith("ok ") for line in whole.splitlines())
+
+
+def test_messages_have_colours_where_they_are_wanted(person: Person) -> None:
+    """NO_COLOR and a dumb terminal are respected on standard error, too."""
+    argv = ("sh", "-c", 'exec "$@" 2>&1', "sh", COMMAND, "show", "me/none")
+    coloured = [
+        any("\x1b[" in line for line in lines)
+        for variables in ({}, {"NO_COLOR": "1"}, {"TERM": "dumb"})
+        if (lines := terminal.run(argv, person.environment, columns=80, status=1, **variables))
+    ]
+    assert coloured == [True, False, False]
