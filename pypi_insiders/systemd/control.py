@@ -144,7 +144,13 @@ def _call_of_server(verb: str) -> None:
         InsidersError: it does not start.
     """
     try:
-        systemctl.call(verb, SERVER.service)
+        try:
+            systemctl.call(verb, SERVER.service)
+        except InsidersError:
+            if not service_status.is_socket_closed():
+                raise
+            systemctl.call("stop", *SERVER.units)
+            systemctl.call("start", SERVER.trigger, SERVER.service)
     except InsidersError as error:
         # systemctl prints the same line for every failure; the status names the failed step.
         status = systemctl.show(SERVER.service, "ExecMainStatus")["ExecMainStatus"]

@@ -11,7 +11,7 @@ from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.systemd import exit_codes, systemctl, unit_files, unit_names
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import HOOKS, PARTS, REQUESTS, SERVER, WATCHER, Part
-from pypi_insiders.util import times
+from pypi_insiders.util import listeners, times
 
 # Read for all units at once: each `systemctl show` is a process, and `status` is called often.
 PROPERTIES = (
@@ -296,6 +296,19 @@ def addresses(listen: str) -> tuple[str, ...]:
     # `127.0.0.1:31411 (Stream)`, one a line. systemd 257 knows none of a socket that was masked
     # while it was active.
     return tuple(word for word in listen.split() if not word.startswith("("))
+
+
+def is_socket_closed() -> bool:
+    """Return whether the socket unit of the index is active and nothing listens.
+
+    systemd 257 closes a socket for good if it reloads while the unit is masked or its file gone.
+    """
+    has = systemctl.show(SERVER.trigger, "ActiveState", "Listen")
+    listens = [it.rpartition(":") for it in addresses(has["Listen"])]
+    return has["ActiveState"] == "active" and all(
+        port.isdecimal() and not listeners.on(int(port), (host.strip("[]"),))
+        for host, _, port in listens
+    )
 
 
 def url(listens: Sequence[str]) -> str | None:

@@ -378,8 +378,7 @@ def hint_for(error: OSError, path: Path | None = None) -> str | None:
         return _MOVE_AWAY
     if error.errno in (errno.EACCES, errno.EPERM):
         place = path or error.filename
-        # Of each directory too: one of them may be closed, and the file need not exist. What is no
-        # path is a file descriptor.
+        # Of each directory too: one may be closed, and the file be missing. A number is no path.
         is_path = isinstance(place, str | bytes | Path)
         look = f": `namei -l {shlex.quote(os.fsdecode(place))}`" if is_path else ""
         return f"check its owner and mode{look}"

@@ -193,9 +193,11 @@ def services(running: Machine) -> Iterator[Machine]:
     running.run("rm", "-r", ".config")
     running.run("cp", "-a", "kept", ".config")
     running.run("systemctl", "--user", "daemon-reload")
-    # The socket fails where its service cannot be started.
+    # The socket fails where its service cannot be started; systemd 257 closes one that was masked.
+    index = ("pypi-insiders-server.socket", "pypi-insiders-server.service")
+    running.run("systemctl", "--user", "stop", *index)
     running.run("systemctl", "--user", "reset-failed")
-    running.run("systemctl", "--user", "start", "pypi-insiders-server.socket")
+    running.run("systemctl", "--user", "start", *index)
     running.run("systemctl", "--user", "restart", "pypi-insiders-watcher.timer")
 
 

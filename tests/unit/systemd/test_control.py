@@ -1,5 +1,6 @@
 """What reaches the user manager, and when."""
 
+import socket
 from pathlib import Path
 
 import pytest
@@ -25,3 +26,29 @@ def test_the_manager_forgets_removed_units_although_one_file_is_not_ours(
     with pytest.raises(InsidersError, match="was not written by pypi-insiders"):
         control.uninstall()
     assert calls[-1] == ("daemon-reload", False)
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+def test_a_closed_socket_is_opened_again(is_closed: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of one that was masked, systemd 257 says that it is active; the server cannot start then."""
+    calls: list[tuple[str, ...]] = []
+
+    def call(*words: str) -> None:
+        calls.append(words)
+        if len(calls) == 1:
+            raise InsidersError("it failed")
+
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        address = f"127.0.0.1:{server.getsockname()[1]}"
+        if is_closed:
+            server.close()
+        has = {"ActiveState": "active", "Listen": f"{address} (Stream)", "ExecMainStatus": "1"}
+        monkeypatch.setattr(systemctl, "call", call)
+        monkeypatch.setattr(systemctl, "show", lambda *_: has)
+        if is_closed:
+            control._call_of_server("restart")
+        else:
+            with pytest.raises(InsidersError, match="it failed"):
+                control._call_of_server("restart")
+    opened = [("stop", *SERVER.units), ("start", SERVER.trigger, SERVER.service)]
+    assert calls == [("restart", SERVER.service), *(opened if is_closed else [])]
