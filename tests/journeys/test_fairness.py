@@ -127,25 +127,30 @@ def test_a_part_of_git_that_is_killed_is_no_damage(
     project.release("1.0")
     mirror = tmp_path / "mirror.git"
     remotes.fetch(project.url, mirror)
-    for number in range(2000):
+    for number in range(6000):
         (project.tree / f"{number}-{os.urandom(16).hex()}").touch()
     project.push("v1.1")
     for name, value in (("GIT_SSH", relay), ("RELAY", "slow"), ("RELAY_DIRECTORY", tmp_path)):
         monkeypatch.setenv(name, str(value))
+    is_over = threading.Event()
 
     def kill() -> None:
-        while True:
+        while not is_over.is_set():
             for pid in family(os.getpid()):
                 words = Path("/proc", str(pid), "cmdline")
                 with contextlib.suppress(OSError):
                     if {b"unpack-objects", b"index-pack"} & set(words.read_bytes().split(b"\0")):
-                        return os.kill(pid, signal.SIGKILL)
+                        os.kill(pid, signal.SIGKILL)
+                        return
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with pytest.raises(InsidersError) as caught:
-        remotes.fetch(f"ssh://slow{project.remote}", mirror)
-    killer.join()
+    try:
+        with pytest.raises(InsidersError) as caught:
+            remotes.fetch(f"ssh://slow{project.remote}", mirror)
+    finally:
+        is_over.set()  # it would kill the git of other tests
+        killer.join()
     assert caught.value.message.startswith(
         "git fetch was killed, by another process or for lack of memory ("
     )
