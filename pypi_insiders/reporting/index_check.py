@@ -35,6 +35,8 @@ class Fetched(NamedTuple):
 
     url: str
     """The URL of the index, up to the port."""
+    is_refused: bool = False
+    """Nothing listens there."""
     is_answering: bool = False
     is_index: bool = False
     """Whether what answers is this program."""
@@ -71,7 +73,8 @@ def fetch(url: str, files: Files, *, is_idle: bool = False) -> Fetched:
             return _fetch(connection, found, files)
     # Before the first answer, so it is the connection that failed; `_fetch` has the rest.
     except (OSError, ValueError, _WrongError) as error:
-        return found._replace(error=f"no answer at {url}/simple/ ({reason(error)})")
+        why = f"no answer at {url}/simple/ ({reason(error)})"
+        return found._replace(error=why, is_refused=isinstance(error, ConnectionRefusedError))
 
 
 def is_index(url: str) -> bool:

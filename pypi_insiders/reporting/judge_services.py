@@ -93,7 +93,9 @@ def _index(snapshot: Snapshot) -> Iterator[Item]:
             yield problem(INDEX, fetched.error, hint)
             return
         is_foreign = fetched.is_answering and not fetched.is_index
-        yield problem(INDEX, fetched.error, OTHER_PORT if is_foreign else _LOGS)
+        # systemd calls a socket active that it has closed, see `is_socket_closed`.
+        hint = "`pypi-insiders server restart`" if fetched.is_refused else _LOGS
+        yield problem(INDEX, fetched.error, OTHER_PORT if is_foreign else hint)
     elif fetched.needs_password:
         yield note(
             INDEX,

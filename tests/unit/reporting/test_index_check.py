@@ -43,7 +43,7 @@ def test_nothing_listens() -> None:
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
     found = index_check.fetch(url, Files())
     refused = f"no answer at {url}/simple/ (Connection refused)"
-    assert found == index_check.Fetched(url, error=refused)
+    assert found == index_check.Fetched(url, error=refused, is_refused=True)
     assert not index_check.is_index(url)
 
 
