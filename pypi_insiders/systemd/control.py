@@ -187,14 +187,13 @@ def installation(part: Part, setup: Setup) -> Iterator[Installation]:
         was_active = [unit for unit in part.units if _is_active_in(states[unit])]
         # Stopped before the old files are restored, with which systemd may not know these units.
         if change.before:
-            systemctl.try_call("stop", *part.units, unit_names.NOTIFIERS)
+            systemctl.try_each("stop", (*part.units, unit_names.NOTIFIERS))
             change.undo()
             systemctl.try_call("daemon-reload")
             systemctl.try_call("reset-failed", *part.units, unit_names.NOTIFIERS)
-            if was_active:
-                systemctl.try_call("start", *was_active)
+            systemctl.try_each("start", was_active)
         elif not was_active:
-            systemctl.try_call("stop", *part.units)
+            systemctl.try_each("stop", part.units)
         raise
 
 
@@ -340,13 +339,13 @@ def uninstall() -> list[Path]:
         if any(unit_files.find(manager.unit_path, unit) for unit in part.units):
             # `try_call`: each may fail for incomplete units, and the others must still be removed.
             systemctl.try_call("disable", "--now", part.trigger)
-            systemctl.try_call("stop", *part.units)
+            systemctl.try_each("stop", part.units)
             forget_elapses([part.trigger])
     # It stays after a stop, as the unit has RuntimeDirectoryPreserve=.
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     released = unit_names.RELEASED.replace("@", "@*")
-    systemctl.try_call("stop", unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
-    systemctl.try_call("stop", OWN_TIMERS, OWN_PATHS, OWN_SERVICES)
+    helpers = (unit_names.NOTIFIERS, REQUESTS, released, *HOOKS.units)
+    systemctl.try_each("stop", (*helpers, OWN_TIMERS, OWN_PATHS, OWN_SERVICES))
     forget_elapses(unit_files.installed_own_timers(manager.unit_directory))
     try:
         removed = unit_files.uninstall(manager.unit_directory)

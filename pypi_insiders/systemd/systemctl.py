@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
@@ -145,6 +145,15 @@ def call(verb: str, *arguments: str) -> None:
 def try_call(verb: str, *arguments: str) -> None:
     """Run a command of systemctl on the user manager, and ignore failures."""
     _systemctl(verb, *arguments)
+
+
+def try_each(verb: str, units: Iterable[str]) -> None:
+    """Run a command of systemctl on each of some units, and ignore failures.
+
+    systemd 262 starts and stops none of several units if it does not know one of them.
+    """
+    for unit in units:
+        try_call(verb, unit)
 
 
 def _systemctl(*arguments: str) -> Result:
