@@ -46,6 +46,7 @@ _DAMAGE = (
     r"|multi-pack-index|shallow file|promisor remote|object (?:file|[0-9a-f]{40})|some local refs)"
 )
 
+_TOOK = r" after \d+ (?:ms|milliseconds)\b"
 _SHOWN_CHARS = 16 * 1024
 
 # Lines that follow or accompany every failure, and say nothing about its reason.
@@ -171,7 +172,8 @@ def _shortened(text: str) -> str:
     # A hostile host can send any amount of text.
     if len(text) > 2 * _SHOWN_CHARS:
         text = f"{text[:_SHOWN_CHARS]}\n{text[-_SHOWN_CHARS:]}"
-    return "\n".join(map(cut, text.splitlines()))
+    # The time that curl took differs each time, and the trouble is the same.
+    return re.sub(_TOOK, "", "\n".join(map(cut, text.splitlines())))
 
 
 def _telling_line(text: str) -> str:
