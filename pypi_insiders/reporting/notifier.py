@@ -15,6 +15,7 @@ from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE
+from pypi_insiders.systemd import service_status
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
@@ -85,10 +86,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
     if not isinstance(services, Services):
         raise services or InsidersError("the services were not checked")
     watcher = services.units[WATCHER.service]
-    # In start-post the update is over: ExecStartPost= is what runs this.
-    is_updating = bool(seen.pending) or not (
-        watcher["ActiveState"] in ("inactive", "failed") or watcher["SubState"] == "start-post"
-    )
+    is_updating = bool(seen.pending) or service_status.is_updating(watcher)
     watched: frozenset[str] | None = None
     if not isinstance(seen.watched, InsidersError):
         watched = frozenset(seen.watched)
@@ -103,7 +101,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
         subjects.add(SERVER.name)
     if not is_updating:
         subjects |= by_updates - {WATCHER.name}
-        if _failure(watcher) or _is_well(watcher):
+        if _has_run(watcher) or watcher["Result"] not in ("", "success"):
             subjects.add(WATCHER.name)
     judged = judge(seen)
     services_seen.remember(paths, seen, judged)
@@ -126,18 +124,15 @@ def _fetch(
     return observation.fetch_as_client(files, services, settings)
 
 
-def _failure(unit: Mapping[str, str]) -> bool:
-    # While ExecStopPost= runs the result is known, and the state not yet `failed`.
-    is_ending = unit["ActiveState"] == "deactivating" and unit["Result"] != "success"
-    return unit["ActiveState"] == "failed" or is_ending
+def _has_run(unit: Mapping[str, str]) -> bool:
+    return unit["ExecMainExitTimestampMonotonic"] not in ("", "0")
 
 
 def _is_well(unit: Mapping[str, str]) -> bool:
-    """Return whether a service runs, or has succeeded."""
+    """Return whether a server runs, or has succeeded."""
     if unit["ActiveState"] == "active" or unit["SubState"] == "start-post":
         return True
-    has_run = unit["ExecMainExitTimestampMonotonic"] not in ("", "0")
-    return unit["ActiveState"] == "inactive" and has_run and unit["Result"] == "success"
+    return unit["ActiveState"] == "inactive" and _has_run(unit) and unit["Result"] == "success"
 
 
 def send_test(paths: Paths) -> str:

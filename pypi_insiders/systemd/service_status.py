@@ -239,11 +239,18 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     return None
 
 
+def is_updating(service: Mapping[str, str]) -> bool:
+    """Return whether a service of the watcher is running an update."""
+    # A oneshot is never `active`: it goes from activating to inactive. Source: systemd.service(5).
+    # In the last steps the update is over, and its result is known.
+    is_busy = service["ActiveState"] in ("activating", "deactivating")
+    return is_busy and service["SubState"] not in ("start-post", "stop-post")
+
+
 def _watcher(
     part: Part, trigger: dict[str, str], service: dict[str, str], now: datetime
 ) -> Overview:
-    # A oneshot is never `active`: it goes from activating to inactive. Source: systemd.service(5).
-    is_working = service["ActiveState"] in ("activating", "deactivating")
+    is_working = is_updating(service)
     has_failed = not is_working and service["Result"] not in ("", "success")
     # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active. If a
     # step before it failed, such as a credential, there was none.

@@ -35,7 +35,7 @@ class Part(NamedTuple):
 SERVER = Part("server", "pypi-insiders-server.socket", "pypi-insiders-server.service")
 WATCHER = Part("watcher", "pypi-insiders-watcher.timer", "pypi-insiders-watcher.service")
 PARTS = (SERVER, WATCHER)
-# Sends notifications; the instance is the part that requested them.
+# Sends notifications; the instance is what requested them: the start of one that runs is lost.
 NOTIFIER = "pypi-insiders-notify@.service"
 NOTIFIERS = NOTIFIER.replace("@", "@*")
 # Runs the command for new releases; the instance is the project, escaped.

@@ -71,7 +71,7 @@ def updated(machine: Machine) -> None:
     """Let the watcher do one update, and wait for its end and what follows it.
 
     However often that is within seconds: systemd limits starts, and so forgets those before. One
-    that runs is none: it may have looked already.
+    that is running may have looked already.
     """
     settled(machine)
     machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-*")
@@ -141,6 +141,53 @@ def test_an_update_that_fails_by_itself_is_told(machine: Machine, project: Proje
     assert mails(machine)[1:] == [
         ("pypi-insiders: recovered: config.toml", f"recovered: {first[1]}")
     ]
+
+
+# Before it sends, it waits for a word.
+SLOW = """#!/bin/sh
+cd "$(dirname "$0")"
+echo waits >>slow.log
+read -r word <go
+exec ./mail.py "$@"
+"""
+
+
+def test_what_happens_while_a_message_is_sent_is_told_after_it(
+    machine: Machine, project: Project
+) -> None:
+    """The notifier has looked by then, and systemd starts none beside it."""
+
+    def waits(times: int) -> None:
+        machine.wait_for(("cat", "slow.log"), lambda done: done.stdout == "waits\n" * times)
+
+    machine.run("mkfifo", "go")
+    machine.write_text("slow", SLOW, mode=0o755)
+    good = machine.read_text(CONFIG).replace("mail.py", "slow")
+    machine.write_text(CONFIG, good)
+    why = lost(project)
+    updating = ("systemctl", "--user", "start", "pypi-insiders-watcher.service")
+    go = ("sh", "-c", "echo >go")
+
+    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    waits(1)
+    machine.write_text(CONFIG, "[watcher")
+    machine.run(*updating, check=False)
+    machine.run(*go)
+    waits(2)
+    machine.write_text(CONFIG, good)
+    back(project)
+    machine.run(*updating)
+    machine.run(*go)
+    waits(3)
+    machine.run(*go)
+    settled(machine)
+    subjects = [subject for subject, _ in mails(machine)]
+    assert subjects == [
+        "pypi-insiders: problem with me/probe",
+        "pypi-insiders: problem with config.toml",
+        "pypi-insiders: recovered: me/probe, config.toml",
+    ]
+    assert why in mails(machine)[0][1]
 
 
 def test_a_server_that_fails_for_ever_is_told_once(

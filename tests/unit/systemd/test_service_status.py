@@ -69,6 +69,13 @@ def test_an_index_whose_program_is_gone_is_stopped(
         # A credential was missing, so that its program was not run.
         ({"InactiveEnterTimestamp": "@999940", "Result": "exit-code"},
          ("last update failed 1 min ago",)),
+        # The notifier may look while systemd still runs ExecStopPost=, by which it was started.
+        ({"ActiveState": "deactivating", "SubState": "stop-post", "Result": "exit-code",
+          "ExecMainExitTimestamp": "@999940"}, ("last update failed 1 min ago",)),
+        ({"ActiveState": "deactivating", "SubState": "stop-post",
+          "ExecMainExitTimestamp": "@999940"}, ("last update succeeded 1 min ago",)),
+        ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "StatusText": "building"},
+         ("an update is running: building",)),
         ({}, ()),
     ],
 )  # fmt: skip

@@ -156,6 +156,7 @@ def test_the_service_of_the_watcher() -> None:
 Description=Build and publish new Insiders releases
 Documentation=man:pypi-insiders-watcher(1)
 OnFailure=pypi-insiders-notify@watcher.service
+Wants=pypi-insiders-notify.path
 
 [Service]
 Type=oneshot
@@ -170,7 +171,16 @@ NotifyAccess=main
 SuccessExitStatus=143
 TimeoutStartSec=6h
 # A successful update may end a problem, or find one that is not a failure of the update.
-ExecStartPost=-systemctl --user start --no-block pypi-insiders-notify@watcher.service
+# A start of a oneshot that runs is lost, and the notifier may have looked already: then the request
+# is a file, as that of the server, for which pypi-insiders-notify.path starts it again. An update
+# that was stopped requests none.
+ExecStopPost=-/bin/sh -c '\\
+  case $$EXIT_STATUS in 143|TERM) exit 0 ;; esac; \\
+  case $$(systemctl --user is-active "$$0") in *activating) \\
+    (rm -f "$$1"; set -C; : >"$$1") 2>/dev/null ;; \\
+  esac; \\
+  exec systemctl --user start --no-block "$$0"' \\
+  pypi-insiders-notify@watcher.service %t/pypi-insiders/notify
 SyslogIdentifier=pypi-insiders-watcher
 # The slice for work in the background. Source: systemd.special(7).
 Slice=background.slice
