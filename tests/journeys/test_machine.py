@@ -87,7 +87,7 @@ def wait_until(cgroup: Path, events: int, *, removed: bool) -> None:
     """
     poller = select.poll()
     poller.register(events, select.POLLPRI)
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while cgroup.exists() and time.monotonic() < deadline:
         try:
             if b"populated 0" in os.pread(events, 100, 0) and not removed:
@@ -184,7 +184,7 @@ def test_nothing_is_left_by_a_killed_run_once_the_next_has_started(
         assert cgroup != cgroup_of(os.getpid())
         with (cgroup / "cgroup.events").open("rb") as events:
             run.send_signal(how)
-            assert run.wait(10) == (-how if how == signal.SIGKILL else 128 + how)
+            assert run.wait(60) == (-how if how == signal.SIGKILL else 128 + how)
             wait_until(cgroup, events.fileno(), removed=False)
             assert processes_with(marker) == []
             subprocess.run([USER_MANAGER, "true"], check=True)
@@ -267,16 +267,16 @@ def test_failed_command_shows_everything(machine: Machine) -> None:
 
 def test_slow_command_is_ended_with_its_children(machine: Machine) -> None:
     marker = uuid.uuid4().hex
-    with pytest.raises(TimeoutError, match=r"not done after 0\.2 s: .*\n--- stdout\nbegun\n"):
+    with pytest.raises(TimeoutError, match=r"not done after 1 s: .*\n--- stdout\nbegun\n"):
         machine.run(
-            "sh", "-c", "echo begun; tail -f /dev/null", env={"MARKER": marker}, timeout_s=0.2
+            "sh", "-c", "echo begun; tail -f /dev/null", env={"MARKER": marker}, timeout_s=1
         )
     assert processes_with(marker) == []
 
 
 def test_background_command_is_followed_and_stopped(machine: Machine) -> None:
     background = machine.start("sh", "-c", "echo up; echo down >&2; exec tail -f /dev/null")
-    assert next(background.lines(lambda: 10)) == "up"
+    assert next(background.lines()) == "up"
     machine.wait_for(("true",), lambda done: background.stderr_text() != "")
     assert (background.stdout_text(), background.stderr_text()) == ("up\n", "down\n")
     with pytest.raises(TimeoutError, match=r"not done after 0 s: .*\n--- stdout\nup\n"):
@@ -300,7 +300,7 @@ def test_waiting_in_vain_shows_what_was_seen(machine: Machine) -> None:
     machine.wait_for_journal("^something else$", "-u", "says.service")
     expected = r"no line like 'wanted' in journalctl .*(?s:.*)\nsomething else"
     with pytest.raises(TimeoutError, match=expected):
-        machine.wait_for_journal("wanted", "-u", "says.service", timeout_s=0.3)
+        machine.wait_for_journal("wanted", "-u", "says.service", timeout_s=2)
 
 
 def test_missing_program_is_named() -> None:

@@ -6,14 +6,18 @@ order in which the work ends. End of input ends the agent, and with it everythin
 
 from __future__ import annotations
 
+import array
 import contextlib
+import fcntl
 import json
 import os
 import shutil
 import signal
 import subprocess
 import sys
+import termios
 import threading
+import traceback
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
@@ -97,9 +101,21 @@ class Process:
         except subprocess.TimeoutExpired:
             return self.result()
         with self._changed:
-            # A child left behind may hold the pipes open for ever; what the command said is there.
-            self._changed.wait_for(lambda: self._open == 0, 1)
+            # A child left behind may hold the pipes open for ever; what the command said is there
+            # when a second has brought nothing.
+            while not self._changed.wait_for(lambda: self._open == 0, 1) and self._has_more():
+                pass
         return self.result()
+
+    def _has_more(self) -> bool:
+        """Tell whether something in the pipes is not read yet. Source: FIONREAD(2const)."""
+        count = array.array("i", [0])
+        for stream in (self._child.stdout, self._child.stderr):
+            if stream is not None:
+                fcntl.ioctl(stream.fileno(), termios.FIONREAD, count)
+                if count[0]:
+                    return True
+        return False
 
     def stop(self) -> dict[str, Any]:
         """End the process group: politely, then by force."""
@@ -166,6 +182,8 @@ class Agent:
             answer = self._operations[request["operation"]](request)
         except (OSError, UnicodeError) as error:
             answer = {"error": f"{type(error).__name__}: {error}"}
+        except Exception:  # without an answer, who asks would wait
+            answer = {"error": traceback.format_exc()}
         self._send({"id": request["id"]} | answer)
 
     def _send(self, answer: dict[str, Any]) -> None:

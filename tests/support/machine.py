@@ -27,7 +27,7 @@ _TESTS = Path(__file__).resolve().parent
 _START_TIMEOUT_S = 120
 _END_TIMEOUT_S = 60
 _PATIENCE_S = 120  # what is waited for comes in seconds, on a machine that has nothing else to do
-_SPARE_S = 30  # by how much the agent, which watches the time itself, may be late
+_SPARE_S = 100  # by how much the agent, which watches the time itself, may be late
 _STATUS_UNAVAILABLE = 77
 
 # What a command needs to find programs and to reach a package index through a proxy. The rest
@@ -289,7 +289,10 @@ class Machine:
             with contextlib.suppress(BrokenPipeError):  # the receiver will tell
                 self._process.stdin.write(json.dumps(message) + "\n")
                 self._process.stdin.flush()
-        answer = _within(timeout_s + _SPARE_S, answers)
+        try:
+            answer = _within(timeout_s + _SPARE_S, answers)
+        except Empty:
+            raise RuntimeError(f"no answer, asked to {operation} {request}") from None
         if "gone" in answer:
             raise RuntimeError(
                 f"the machine is gone, asked to {operation} {request}:\n{self._read_errors()}"
@@ -362,7 +365,9 @@ class Background:
         """Return what it has printed to stderr so far."""
         return str(self._ask("result")["stderr"])
 
-    def lines(self, left_s: Callable[[], float], *, patient: bool = False) -> Iterator[str]:
+    def lines(
+        self, left_s: Callable[[], float] = lambda: _PATIENCE_S, *, patient: bool = False
+    ) -> Iterator[str]:
         """Yield the lines of stdout as they come, waiting for each at most `left_s()` seconds.
 
         Where no line comes in that time the end is reached, or if `patient` an empty string is
