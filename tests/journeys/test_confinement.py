@@ -17,8 +17,6 @@ from pypi_insiders.systemd import confinement
 
 __all__ = ["port"]
 
-pytestmark = pytest.mark.timeout(60)
-
 SERVER, WATCHER = "pypi-insiders-server.service", "pypi-insiders-watcher.service"
 NOTIFIER = "pypi-insiders-notify@server.service"
 CONFIG = ".config/pypi-insiders/config.toml"
@@ -103,7 +101,7 @@ def burgle(machine: Machine, service: str, port: int, installed: Path) -> dict[s
     machine.run("sh", "-c", f"echo wheel >{DISTS}/visible")
     journal = machine.run("sh", "-c", "ls /var/log/journal/*/system.journal").stdout.strip()
     neighbour = machine.start(sys.executable, "-c", NEIGHBOUR, str(port))
-    assert next(neighbour.lines(lambda: 60)) == "ready"
+    assert next(neighbour.lines()) == "ready"
     home = machine.home
     given = {
         "HOME": str(home),
@@ -356,7 +354,7 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     client = machine.start(
         "sh", "-c", 'exec "$@" <>go', "sh", sys.executable, "-c", CLIENT, str(port)
     )
-    lines = client.lines(lambda: 60)
+    lines = client.lines()
     assert next(lines) == f"303 {first}nothing/"
 
     changed = settings.replace(str(port), str(port + 1))

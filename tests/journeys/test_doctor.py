@@ -344,7 +344,7 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
     """Its process, or the user of one that cannot be looked at."""
     serving = ("-u", "-m", "http.server", str(port), "--bind", "127.0.0.1")
     other = machine.start(sys.executable, *serving)
-    assert next(other.lines(lambda: 20)).startswith("Serving HTTP")
+    assert next(other.lines()).startswith("Serving HTTP")
     hint = "stop that program, or set another `port` under [server]"
     (found,) = of("port", examine_all(machine, status=1))
     assert re.fullmatch(
@@ -370,7 +370,7 @@ def test_who_holds_the_port_is_named(machine: Machine, port: int) -> None:
 def test_an_index_in_the_foreground_is_well_where_it_is(machine: Machine, port: int) -> None:
     """It holds the port in place of the unit."""
     index = machine.start("pypi-insiders", "server", "run")
-    assert next(index.lines(lambda: 20)).endswith(f"http://127.0.0.1:{port}/simple/")
+    assert next(index.lines()).endswith(f"http://127.0.0.1:{port}/simple/")
     found = examine_all(machine, status=0)
     ((verdict, message, _),) = of("port", found)
     assert verdict == "ok"
@@ -459,12 +459,12 @@ def test_an_examination_that_is_ended_leaves_nothing_behind(
 ) -> None:
     """No unit and no file, though a repository keeps it waiting."""
     silent = machine.start(sys.executable, "-u", "-c", _SILENT)
-    said = silent.lines(lambda: 20)
+    said = silent.lines()
     url = f"git://127.0.0.1:{next(said)}/probe"
     machine.run("pypi-insiders", "repos", "add", "me/probe", "--url", url)
     doctor = machine.start("pypi-insiders", "doctor")
     assert next(said) == "somebody waits"
-    assert any(line.startswith("ok       lock files") for line in doctor.lines(lambda: 20))
+    assert any(line.startswith("ok       lock files") for line in doctor.lines())
 
     def left() -> tuple[bool, bool]:
         units = machine.run("systemctl", "--user", "list-units", "pypi-insiders-*").stdout

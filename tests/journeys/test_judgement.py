@@ -14,7 +14,7 @@ import pytest
 from fixtures import Person, Watch, free_port, get, started
 from machine import Machine
 from projects import Project, create
-from units import MAIL, served_fallback
+from units import MAIL, served_fallback, settled
 from wheels import wheel
 
 CONFIG = ".config/pypi-insiders/config.toml"
@@ -63,6 +63,7 @@ def served(
     directory, port = tmp_path_factory.mktemp("judgement"), free_port()
     with started(installed, shared, directory) as machine, served_fallback(machine, port):
         project = serve(machine, directory)
+        settled(machine)
         machine.run("mkdir", "kept")
         machine.run("cp", "-a", "--parents", *OF_USER, "kept")
         yield Well(machine, project, port)
@@ -70,6 +71,7 @@ def served(
 
 def restore(well: Well) -> None:
     """Undo what a test did to the user's files."""
+    settled(well.machine)  # a notifier would write meanwhile
     away = well.project.remote.with_name("away.git")
     shutil.rmtree(well.project.tree.parent / "other", ignore_errors=True)
     if away.exists():

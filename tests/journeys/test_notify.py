@@ -9,7 +9,7 @@ import pytest
 from fixtures import HEALTHY, ROOT, get, need
 from machine import Machine
 from projects import Project, create
-from units import MAIL, UNIT_DIRECTORY, port, show
+from units import MAIL, UNIT_DIRECTORY, port, settled, show, start_anew
 
 __all__ = ["port"]
 
@@ -53,12 +53,10 @@ def mails(machine: Machine) -> list[tuple[str, str]]:
     return [(words[1], text) for words, text in found]
 
 
-def settled(machine: Machine) -> None:
-    """Wait until updates, and whatever was started to tell the person, have ended."""
-    machine.wait_for(
-        ("systemctl", "--user", "list-jobs", "--no-legend", "pypi-insiders-*"),
-        lambda done: not done.stdout,
-    )
+def serves(machine: Machine, port: int) -> None:
+    """Start the index, and wait for its first answer: before that, it requests notifications."""
+    machine.run("pypi-insiders", "server", "start")
+    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def watching(machine: Machine) -> None:
@@ -70,12 +68,10 @@ def watching(machine: Machine) -> None:
 def updated(machine: Machine) -> None:
     """Let the watcher do one update, and wait for its end and what follows it.
 
-    However often that is within seconds: systemd limits starts, and so forgets those before. One
-    that is running may have looked already.
+    One that is running may have looked already.
     """
     settled(machine)
-    machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-*")
-    machine.run("systemctl", "--user", "start", "pypi-insiders-watcher.service", check=False)
+    start_anew(machine, "pypi-insiders-watcher.service", check=False)
     settled(machine)
 
 
@@ -239,7 +235,7 @@ def fails_and_is_told(machine: Machine, port: int) -> None:
     machine.write_text(CONFIG, machine.read_text(CONFIG).replace("[server]", "[server]\nprot = 1"))
     machine.run("systemctl", "--user", "stop", SERVER)
     assert get(machine, f"http://127.0.0.1:{port}/health").status == 503
-    machine.wait_for(("cat", "mail"), lambda done: "server: failing" in done.stdout, timeout_s=30)
+    machine.wait_for(("cat", "mail"), lambda done: "server: failing" in done.stdout)
 
 
 @pytest.mark.parametrize("obstacle", OBSTACLES)
@@ -280,7 +276,7 @@ def test_what_keeps_notifications_from_being_sent_is_a_problem(
         assert (told.returncode, f"problem  {text}         {hint}" in told.stdout) == (1, True)
     machine.run("rm", f"{UNIT_DIRECTORY}/pypi-insiders-notify@.service.d/override.conf")
     machine.run("systemctl", "--user", "daemon-reload")
-    machine.run("pypi-insiders", "server", "start")
+    serves(machine, port)
     settled(machine)
     machine.run("sh", "-c", f"! test -e {REQUEST}")
     assert text not in machine.run("pypi-insiders", "status", check=False).stdout
@@ -303,7 +299,7 @@ def test_a_socket_that_cannot_listen_is_told(machine: Machine, project: Project,
     taken = f"index: http://127.0.0.1:{port} belongs to another program (404)\n"
     assert [text for _, text in mails(machine)] == [failing + taken + END]
     other.stop()
-    machine.run("pypi-insiders", "server", "start")
+    serves(machine, port)
     settled(machine)
     assert [text for _, text in mails(machine)][1:] == [
         f"recovered: {failing}recovered: {taken}{END}"
@@ -393,7 +389,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
     need("notify-send")
     machine.write_text(CONFIG, settings(1, None))
     desktop = machine.start(sys.executable, ROOT / "tests/support/desktop.py")
-    shown = desktop.lines(lambda: 120)
+    shown = desktop.lines()
     assert next(shown) == "ready"
     assert machine.run("pypi-insiders", "notify", "--test").stdout == "sent by notify-send\n"
     assert json.loads(next(shown)) == [
@@ -413,7 +409,7 @@ def test_a_desktop_shows_it(machine: Machine, project: Project) -> None:
 def test_a_command_goes_before_the_desktop(machine: Machine, project: Project) -> None:
     """Who has set one means it."""
     desktop = machine.start(sys.executable, ROOT / "tests/support/desktop.py")
-    assert next(desktop.lines(lambda: 120)) == "ready"
+    assert next(desktop.lines()) == "ready"
     done = machine.run("pypi-insiders", "notify", "--test")
     assert done.stdout == f"sent by {machine.home}/mail.py\n"
     assert mails(machine) == [

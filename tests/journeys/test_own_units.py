@@ -6,7 +6,7 @@ import pytest
 from fixtures import need
 from machine import Machine
 from projects import Project, create
-from units import installed_units, port, show
+from units import installed_units, port, show, start_anew
 
 __all__ = ["port"]
 
@@ -50,7 +50,7 @@ def test_a_repository_with_an_interval_has_a_timer_and_is_left_out(
     mine, _ = projects
 
     def update(unit: str) -> list[str]:
-        machine.run("systemctl", "--user", "start", unit)
+        start_anew(machine, unit)
         return published(machine)
 
     changed = machine.run("pypi-insiders", "repos", "set", "me/my-probe", "interval=1h")

@@ -102,7 +102,7 @@ def listener(machine: Machine) -> Iterator[tuple[Background, int]]:
         "while True: server.accept()[0].sendall(b'secret')"
     )
     server = machine.start("python3", "-u", "-c", code)
-    yield server, int(next(server.lines(lambda: 20)))
+    yield server, int(next(server.lines()))
     server.stop()
 
 
@@ -340,7 +340,7 @@ def test_with_the_network_no_service_of_this_machine_is_reached(
         "import socket; server = socket.socket(socket.AF_UNIX)\n"
         "server.bind('\\0an agent'); server.listen(); print(); server.accept()",
     )  # fmt: skip
-    assert next(abstract.lines(lambda: 20)) == ""
+    assert next(abstract.lines()) == ""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
         probe.connect(("192.0.2.1", 9))  # sends nothing
         own = probe.getsockname()[0]
@@ -387,7 +387,7 @@ def test_with_the_network_other_machines_are_reached(machine: Machine, project: 
         "server = http.server.HTTPServer(('127.0.0.1', 0), Proxy)\n"
         "print(server.server_port, flush=True); server.serve_forever()",
     )  # fmt: skip
-    port = next(proxy.lines(lambda: 20))
+    port = next(proxy.lines())
     path = ".config/pypi-insiders/repos.toml"
     machine.write_text(path, machine.read_text(path) + "network = true\n")
     heard = []
@@ -597,7 +597,7 @@ signal.pause()
 def test_a_build_runs_beside_very_many_processes(machine: Machine, project: Project) -> None:
     """Of the user, or of another build: they are not counted as its own."""
     crowd = machine.start("python3", "-S", "-c", _CROWD)
-    assert next(crowd.lines(lambda: 60)) == "there"
+    assert next(crowd.lines()) == "there"
     hostile(project, "import subprocess\nsubprocess.run(['sh', '-c', 'true | true'], check=True)")
     done = machine.run("pypi-insiders", "update", timeout_s=240)
     crowd.stop()

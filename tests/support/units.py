@@ -67,6 +67,24 @@ def show(machine: Machine, unit: str, name: str) -> str:
     return machine.run("systemctl", "--user", "show", "--value", "-p", name, unit).stdout.strip()
 
 
+def settled(machine: Machine) -> None:
+    """Wait until updates, and whatever was started to tell the person, have ended."""
+    machine.wait_for(
+        ("systemctl", "--user", "list-jobs", "--no-legend", "pypi-insiders-*"),
+        lambda done: not done.stdout,
+    )
+
+
+def start_anew(machine: Machine, unit: str, *, check: bool = True) -> None:
+    """Start a unit, however often that is within seconds.
+
+    systemd starts one five times in ten seconds, and so forgets those before. Source:
+    systemd.unit(5), `StartLimitBurst=`.
+    """
+    machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-*")
+    machine.run("systemctl", "--user", "start", unit, check=check)
+
+
 @contextmanager
 def served_fallback(machine: Machine, port: int) -> Iterator[str]:
     """Serve an index for all other names, set in config.toml, which has every project."""
