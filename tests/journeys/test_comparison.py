@@ -64,7 +64,7 @@ def serving(person: Person, port: int) -> Iterator[str]:
         yield f"http://127.0.0.1:{port}"
     finally:
         process.terminate()
-        process.wait(timeout=30)
+        process.wait(timeout=100)
         settings.write_text(before)
 
 
@@ -73,7 +73,7 @@ def listed(url: str, project: str) -> dict[str, str]:
     request = urllib.request.Request(
         f"{url}/simple/{project}/", headers={"Accept": "application/vnd.pypi.simple.v1+json"}
     )
-    with urllib.request.urlopen(request, timeout=30) as answer:
+    with urllib.request.urlopen(request, timeout=100) as answer:
         files = json.load(answer)["files"]
     return {file["filename"]: file["hashes"]["sha256"] for file in files}
 
@@ -150,7 +150,7 @@ def test_what_is_lost_or_changed_is_left_out_and_built_again(
         for version in SPOILED:
             name = f"probe-{version}-py3-none-any.whl"
             with pytest.raises(urllib.error.HTTPError):
-                urllib.request.urlopen(f"{url}/packages/{name}", timeout=30)
+                urllib.request.urlopen(f"{url}/packages/{name}", timeout=100)
     with serving(person, port) as url:
         whole = {name: digest for name, digest in before.items() if name.endswith(".tar.gz")}
         del whole["probe-1.0.tar.gz"]
@@ -481,7 +481,7 @@ def test_damaged_state_stops_nothing(person: Person, watch: Watch, port: int) ->
                 spoil(path)
             with serving(person, port) as url:
                 assert listed(url, "probe") == before, kind
-                with urllib.request.urlopen(f"{url}/", timeout=30) as front:
+                with urllib.request.urlopen(f"{url}/", timeout=100) as front:
                     assert front.status == 200
                 # For its one release that was not taken back is yanked.
                 assert run_limited(person, "status").returncode == 1, kind
@@ -553,7 +553,7 @@ def test_a_state_directory_that_nobody_may_read(person: Person, watch: Watch, po
                 # The thread that keeps up still does: what comes now is served.
                 wheel(person.paths.distributions, "mine", f"1.{number}")
                 assert len(listed(url, "mine")) >= 1
-                with urllib.request.urlopen(f"{url}/project/probe/", timeout=30) as page:
+                with urllib.request.urlopen(f"{url}/project/probe/", timeout=100) as page:
                     assert page.status == 200
             failed = run_limited(person, "update")
             assert failed.returncode == 1

@@ -111,7 +111,7 @@ def test_a_host_that_is_slow_is_not(
     for number in range(900):
         (project.tree / f"{number}-{os.urandom(16).hex()}").touch()
     project.push("v1.0")
-    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 1)
+    monkeypatch.setattr(running, "STALL_TIMEOUT_S", 2)
     for name, value in (("GIT_SSH", relay), ("RELAY", "slow"), ("RELAY_DIRECTORY", tmp_path)):
         monkeypatch.setenv(name, str(value))
     remotes.fetch(f"ssh://slow{project.remote}", tmp_path / "mirror.git")

@@ -48,8 +48,6 @@ from wheels import metadata, sdist, wheel
 
 from pypi_insiders.index import release_lists
 
-pytestmark = pytest.mark.timeout(120)
-
 JSON = "application/vnd.pypi.simple.v1+json"
 HTML = "text/html"
 _REDIRECT = re.compile(

@@ -303,7 +303,7 @@ def connect(family, address):
         client.connect(address)
 
 def ask(url):
-    with urllib.request.urlopen(url, timeout=20) as answer:
+    with urllib.request.urlopen(url, timeout=100) as answer:
         return answer.status, answer.read(100)
 
 def tunnel(host):

@@ -233,7 +233,7 @@ def read(port: int, path: str, user: str, password: str) -> bytes:
     asked = urllib.request.Request(f"http://127.0.0.1:{port}{path}")
     word = base64.b64encode(f"{user}:{password}".encode()).decode()
     with pytest.raises(urllib.error.HTTPError, match="401"):
-        urllib.request.urlopen(asked, timeout=30)
+        urllib.request.urlopen(asked, timeout=100)
     asked.add_header("Authorization", f"Basic {word}")
-    with urllib.request.urlopen(asked, timeout=30) as answer:
+    with urllib.request.urlopen(asked, timeout=100) as answer:
         return bytes(answer.read())

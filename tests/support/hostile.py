@@ -132,7 +132,7 @@ class Index:
 
     def exchange(self, sent: bytes) -> bytes:
         """Send something; return all that comes until the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=30) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=100) as connection:
             connection.sendall(sent)
             return b"".join(iter(lambda: connection.recv(1 << 16), b""))
 

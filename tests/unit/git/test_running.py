@@ -128,6 +128,7 @@ def test_a_host_that_makes_progress_is_waited_for(
     def progress(process: int, *, apart: Sequence[str], waiting: Sequence[str]) -> int | None:
         if time.monotonic() - begun_s > 0.5:
             give.close()
+            silent.wait()
             return None
         give.write(b"x")
         give.flush()

@@ -182,9 +182,9 @@ def test_a_signal_in_another_thread_ends_the_wait_for_the_next_check() -> None:
         raise _SignalError
 
     def send() -> bool:
-        assert begins.wait(timeout=30)
+        assert begins.wait(timeout=100)
         signal.pthread_kill(threading.get_ident(), signal.SIGUSR1)
-        is_in_time = has_ended.wait(timeout=30)
+        is_in_time = has_ended.wait(timeout=100)
         done.put(Future())
         return is_in_time
 

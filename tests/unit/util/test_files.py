@@ -31,9 +31,6 @@ from pypi_insiders.util.files import (
     write_atomic,
 )
 
-pytestmark = pytest.mark.timeout(120)
-
-
 IN_ITS_PLACE = "move that file or directory away"
 
 
@@ -346,9 +343,9 @@ def test_threads_of_one_process_exclude_each_other(tmp_path: Path) -> None:
     thread = threading.Thread(target=second)
     with locked(path):
         thread.start()
-        assert waiting.wait(30)
+        assert waiting.wait(100)
         assert not got.is_set()
-    thread.join(30)
+    thread.join(100)
     assert got.is_set()
 
 

@@ -17,8 +17,6 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import Result, run
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
-pytestmark = pytest.mark.timeout(120)
-
 
 def _python(code: str, *arguments: str) -> list[str]:
     return [sys.executable, "-c", code, *arguments]

@@ -31,7 +31,7 @@ def answering(answer: bytes) -> Iterator[tuple[str, list[bytes]]]:
         try:
             yield f"http://127.0.0.1:{server.getsockname()[1]}/page", received
         finally:
-            thread.join(10)
+            thread.join(60)
 
 
 @pytest.mark.parametrize("status", ["200 OK", "304 Not Modified", "404 Not Found", "503 Down"])

@@ -39,8 +39,6 @@ from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.site import Site
 
-pytestmark = pytest.mark.timeout(120)
-
 COMMAND = str(Path(sys.executable).with_name("pypi-insiders"))
 FALLBACK = "https://fallback.example/simple/"
 WHEEL, SDIST = "my_dist-1.0+insiders.2-py3-none-any.whl", "my_dist-0.9.tar.gz"

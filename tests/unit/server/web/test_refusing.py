@@ -22,7 +22,7 @@ def _serving(app: WSGIApplication) -> tuple[str, int]:
 def test_a_connection_ends_with_the_answer() -> None:
     """What its client asks next is answered by whoever serves then."""
     app = make_app(InsidersError("no password", "set one"), RequestGuard())
-    connection = HTTPConnection(*_serving(app), timeout=20)
+    connection = HTTPConnection(*_serving(app), timeout=60)
     connection.request("GET", "/simple/probe/", headers={"User-Agent": "uv/0.13"})
     answer = connection.getresponse()
     assert (answer.status, answer.getheader("Connection")) == (503, "close")
@@ -40,7 +40,7 @@ def test_a_browser_is_shown_why() -> None:
         (told, "the index cannot serve: no &lt;password&gt;"),
         (told, "<p><code>pypi-insiders server password USER</code></p>"),
     ):
-        connection = HTTPConnection(*_serving(one), timeout=20)
+        connection = HTTPConnection(*_serving(one), timeout=60)
         connection.request("GET", "/", headers={"Accept": "text/html,*/*;q=0.8"})
         answer = connection.getresponse()
         assert (answer.status, answer.getheader("Connection")) == (503, "close")
