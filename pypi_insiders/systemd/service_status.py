@@ -18,7 +18,7 @@ PROPERTIES = (
     "LoadState", "NeedDaemonReload", "DropInPaths",
     "ActiveState", "SubState", "Result", "NRestarts",
     "ActiveEnterTimestamp", "ActiveExitTimestamp", "InactiveEnterTimestamp",
-    "InactiveExitTimestamp",
+    "InactiveExitTimestamp", "ActiveEnterTimestampMonotonic", "InactiveEnterTimestampMonotonic",
     "ExecMainExitTimestamp", "ExecMainExitTimestampMonotonic", "ExecMainStatus",
     "Listen", "MainPID", "MemoryCurrent", "StatusText",
     "NextElapseUSecRealtime", "NextElapseUSecMonotonic",
@@ -213,8 +213,9 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     if trigger["ActiveState"] == "failed":
         return f"failing ({trigger['Result']})"
     is_ending = service["ActiveState"] == "deactivating" and service["Result"] != "success"
-    is_over = service["ActiveState"] == "failed" or service["SubState"].startswith("auto-restart")
-    if is_ending or is_over:
+    # Of a socket that was started later, the next request starts the service once more.
+    has_failed = service["ActiveState"] == "failed" and not _is_before(service, trigger)
+    if is_ending or has_failed or service["SubState"].startswith("auto-restart"):
         why = exit_codes.explain(SERVER.service, service["ExecMainStatus"])
         return f"failing ({why or service['Result']}{often})"
     is_starting = service["ActiveState"] == "activating"
@@ -237,6 +238,11 @@ def failure(trigger: Mapping[str, str], service: Mapping[str, str], now: datetim
     if restarts >= _MANY_RESTARTS and is_new and was_ready:
         return f"failing (running for less than a minute{often})"
     return None
+
+
+def _is_before(service: Mapping[str, str], trigger: Mapping[str, str]) -> bool:
+    ended_us = int(service["InactiveEnterTimestampMonotonic"] or 0)
+    return ended_us < int(trigger["ActiveEnterTimestampMonotonic"] or 0)
 
 
 def is_updating(service: Mapping[str, str]) -> bool:

@@ -276,6 +276,11 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     machine.run("systemctl", "--user", "start", NOTIFIER, check=False)
     assert machine.read_text("mail") == told
 
+    # Where the notifier stops it in the moment in which it fails once more, it stays so.
+    drop_in(machine, SERVER, "Restart=no")
+    alone = ("systemctl", "--user", "start", "--job-mode=ignore-dependencies", SERVER)
+    machine.run(*alone, check=False)
+    assert show(machine, SERVER, "ActiveState") == "failed"
     machine.run("mv", "away", "venv")
     machine.run("systemctl", "--user", "reset-failed", NOTIFIER)
     machine.run("systemctl", "--user", "start", NOTIFIER)

@@ -15,7 +15,11 @@ NOW = datetime.fromtimestamp(1_000_000, UTC)
     [
         ({"ActiveState": "active"}, None),
         ({"ActiveState": "inactive"}, None),
-        ({"ActiveState": "failed", "Result": "exit-code"}, "failing (exit-code)"),
+        ({"ActiveState": "failed", "Result": "exit-code",
+          "InactiveEnterTimestampMonotonic": "5000000"}, "failing (exit-code)"),
+        # Its socket was started again later.
+        ({"ActiveState": "failed", "Result": "exit-code",
+          "InactiveEnterTimestampMonotonic": "3999999"}, None),
         ({"ActiveState": "activating", "SubState": "start"}, None),
         ({"ActiveState": "activating", "SubState": "start", "NRestarts": "12"},
          "failing (not ready, restarted 12 times)"),
@@ -41,7 +45,8 @@ def test_a_loop_of_restarts_is_told_from_one_that_is_over(
 ) -> None:
     """By whether it was ever ready, and when; not by the state of the moment."""
     service = {**dict.fromkeys(service_status.PROPERTIES, ""), "NRestarts": "0", **has}
-    assert service_status.failure({"ActiveState": "active"}, service, NOW) == failure
+    trigger = {"ActiveState": "active", "ActiveEnterTimestampMonotonic": "4000000"}
+    assert service_status.failure(trigger, service, NOW) == failure
 
 
 @pytest.mark.parametrize("service_state", ["inactive", "failed"])
