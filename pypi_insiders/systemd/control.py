@@ -278,8 +278,9 @@ def _demand_port(setup: Setup, socket: Mapping[str, str]) -> None:
         InsidersError: it cannot, and it keeps running where it is.
     """
     listens = service_status.addresses(socket["Listen"])
-    # Its own port is taken by itself; a drop-in of the user sets other addresses than config.toml.
-    is_own = any(it.endswith(f":{setup.settings.server.port}") for it in listens)
+    # Its own port is taken by itself, also if systemd knows no address of it, as its unit file is
+    # gone; a drop-in of the user sets other addresses than config.toml.
+    is_own = not listens or any(it.endswith(f":{setup.settings.server.port}") for it in listens)
     if not _is_active_in(socket) or is_own or unit_names.own_drop_ins(socket["DropInPaths"]):
         return
     if error := _port_taken(setup):
@@ -301,23 +302,29 @@ def _port_taken(setup: Setup) -> InsidersError | None:
 
 
 def stop(part: Part) -> bool:
-    """Stop a service until the next login; return whether it was installed."""
-    if not unit_files.is_installed(systemctl.manager().unit_path, part):
-        return False
-    systemctl.call("stop", *part.units)
-    _stop_own_updates(part)
-    return True
+    """Stop a service until the next login; return whether it was installed, or still ran."""
+    units = part.units if _is_installed(part) else _left_running(part)
+    if units:
+        systemctl.call("stop", *units)
+        _stop_own_updates(part)
+    return bool(units)
 
 
 def disable(part: Part) -> bool:
-    """Stop and disable a service; return whether it was installed."""
-    if not unit_files.is_installed(systemctl.manager().unit_path, part):
-        return False
-    systemctl.call("disable", "--now", part.trigger)
-    # `--now` has stopped the trigger alone.
-    systemctl.call("stop", part.service)
-    _stop_own_updates(part)
-    return True
+    """Stop and disable a service; return whether it was installed, or still ran."""
+    if _is_installed(part):
+        systemctl.call("disable", part.trigger)
+    return stop(part)
+
+
+def _is_installed(part: Part) -> bool:
+    return unit_files.is_installed(systemctl.manager().unit_path, part)
+
+
+def _left_running(part: Part) -> tuple[str, ...]:
+    """Return the units of a service that run, though some of its files are gone."""
+    found = zip(part.units, systemctl.show_each(part.units, "ActiveState"), strict=True)
+    return tuple(unit for unit, has in found if service_status.is_left_running(has))
 
 
 def _stop_own_updates(part: Part) -> None:
@@ -336,11 +343,11 @@ def uninstall() -> list[Path]:
     """
     manager = systemctl.manager()
     for part in PARTS:
-        if any(unit_files.find(manager.unit_path, unit) for unit in part.units):
-            # `try_call`: each may fail for incomplete units, and the others must still be removed.
-            systemctl.try_call("disable", "--now", part.trigger)
-            systemctl.try_each("stop", part.units)
-            forget_elapses([part.trigger])
+        # `try_call`: each may fail for incomplete units, and the others must still be removed. Units
+        # whose files are gone may still run.
+        systemctl.try_call("disable", "--now", part.trigger)
+        systemctl.try_each("stop", part.units)
+        forget_elapses([part.trigger])
     # It stays after a stop, as the unit has RuntimeDirectoryPreserve=.
     systemctl.try_call("clean", "--what=runtime", SERVER.service)
     released = unit_names.RELEASED.replace("@", "@*")
@@ -362,8 +369,9 @@ def uninstall() -> list[Path]:
 
 def forget_elapses(timers: Collection[str]) -> None:
     """Remove the time stamps of stopped timers with `Persistent=`."""
-    if timers:
-        systemctl.try_call("clean", "--what=state", *timers)
+    # One by one: systemd cleans none of those behind one that is masked.
+    for timer in timers:
+        systemctl.try_call("clean", "--what=state", timer)
 
 
 def installed_files() -> list[Path]:

@@ -144,7 +144,7 @@ def observe(
         trigger, service = found[part.trigger], found[part.service]
         # By the files, as LoadState= is `loaded` for units that were removed while they are in use.
         if not unit_files.is_installed(manager.unit_path, part):
-            looks.append(Overview(part, Condition.NOT_INSTALLED, "not installed"))
+            looks.append(Overview(part, Condition.NOT_INSTALLED, _not_installed(trigger, service)))
         elif part == SERVER:
             looks.append(_server(trigger, service, now))
         elif trigger["ActiveState"] != "active":
@@ -169,6 +169,18 @@ def look_at_one(name: str, now: datetime) -> Overview:
         return found
     # Without its own timer it may still be updated by hand, or after a push.
     return found._replace(condition=Condition.STOPPED, state="no timer of its own", next_run=None)
+
+
+def is_left_running(unit: Mapping[str, str]) -> bool:
+    """Return whether a unit runs, by its properties; its file may be gone."""
+    return unit["ActiveState"] not in ("inactive", "failed")
+
+
+def _not_installed(*units: Mapping[str, str]) -> str:
+    # systemd ends nothing because its file is gone.
+    if any(map(is_left_running, units)):
+        return "still running, but not installed: a unit file is gone"
+    return "not installed"
 
 
 def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> Overview:

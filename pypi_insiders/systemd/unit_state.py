@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
-from pypi_insiders.systemd import control, unit_files
+from pypi_insiders.systemd import control, service_status, unit_files
 from pypi_insiders.systemd.control import Setup
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_files import Freshness
@@ -50,7 +50,11 @@ def find(
     found = []
     for part in PARTS:
         # With some of the units missing a service is damaged; without any it is not installed.
-        has_any = any(unit_files.find(services.manager.unit_path, name) for name in part.units)
+        has_any = any(
+            unit_files.find(services.manager.unit_path, name)
+            or service_status.is_left_running(services.units[name])
+            for name in part.units
+        )
         if services.of(part).condition == Condition.NOT_INSTALLED and not has_any:
             continue
         try:

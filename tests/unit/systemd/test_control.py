@@ -1,12 +1,15 @@
 """What reaches the user manager, and when."""
 
 import socket
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings, Settings
 from pypi_insiders.systemd import control, systemctl
-from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util.errors import InsidersError
 
 
@@ -69,3 +72,61 @@ def test_units_that_are_stopped_together_need_not_all_be_known(
     stopped = [units for verb, *units in calls if verb == "stop"]
     assert [[unit] for unit in SERVER.units] == stopped[:2]
     assert {len(units) for units in stopped} == {1}
+
+
+@pytest.mark.parametrize("how", [control.stop, control.disable])
+@pytest.mark.parametrize("left", [SERVER.units, SERVER.units[:1], ()])
+def test_a_service_is_stopped_though_its_unit_files_are_gone(
+    how: Callable[[Part], bool],
+    left: tuple[str, ...],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """It runs on without them: `not installed` was no word of it."""
+    calls: list[tuple[str, ...]] = []
+    manager = systemctl.Manager(tmp_path, (tmp_path,), "252")
+    monkeypatch.setattr(systemctl, "manager", lambda: manager)
+    monkeypatch.setattr(systemctl, "call", lambda *words: calls.append(words))
+    monkeypatch.setattr(systemctl, "show_each", lambda units, *_: [_state(it, left) for it in units])
+    assert how(SERVER) == bool(left)
+    assert calls == ([("stop", *left)] if left else [])
+
+
+def _state(unit: str, running: tuple[str, ...]) -> dict[str, str]:
+    return {"ActiveState": "active" if unit in running else "inactive"}
+
+
+def test_uninstall_stops_what_has_no_unit_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the index would listen until the next logout, and its port stay taken."""
+    calls: list[tuple[str, ...]] = []
+    manager = systemctl.Manager(tmp_path, (tmp_path,), "252")
+    monkeypatch.setattr(systemctl, "manager", lambda: manager)
+    monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
+    monkeypatch.setattr(systemctl, "show", lambda *_: {"ActiveState": "inactive"})
+    control.uninstall()
+    assert {("stop", unit) for unit in (*SERVER.units, *WATCHER.units)} <= set(calls)
+
+
+def test_a_socket_without_its_unit_file_does_not_take_the_port_from_itself(
+    paths: Paths, tmp_path: Path
+) -> None:
+    """systemd forgets where it listens: `server start` could not install it again."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        settings = Settings(server=ServerSettings(port=server.getsockname()[1]))
+        setup = control.Setup(paths, settings, systemctl.Manager(tmp_path, (tmp_path,), "252"))
+        has = {"ActiveState": "active", "Listen": "", "DropInPaths": ""}
+        control._demand_port(setup, has)
+        with pytest.raises(InsidersError, match="keeps running at http://127.0.0.1:1/simple/"):
+            control._demand_port(setup, {**has, "Listen": "127.0.0.1:1 (Stream)"})
+
+
+def test_a_masked_timer_keeps_no_other_from_forgetting_its_elapses(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """systemctl cleans none of several units from the first one on that it cannot clean."""
+    calls: list[tuple[str, ...]] = []
+    monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
+    control.forget_elapses(["a.timer", "b.timer"])
+    assert calls == [("clean", "--what=state", unit) for unit in ("a.timer", "b.timer")]

@@ -5,7 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from pypi_insiders.systemd import service_status, unit_names
+from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import Settings
+from pypi_insiders.systemd import service_status, systemctl, unit_names, unit_state
+from pypi_insiders.systemd.service_status import Condition
+from pypi_insiders.systemd.unit_names import SERVER, WATCHER
 
 NOW = datetime.fromtimestamp(1_000_000, UTC)
 
@@ -63,6 +67,34 @@ def test_an_index_whose_program_is_gone_is_stopped(
     unit_names.gone().touch()
     seen = service_status._server(trigger, service, NOW)
     assert (seen.state, seen.has_failed) == ("stopped: its program could not be run", True)
+
+
+@pytest.mark.parametrize(
+    ("state", "text"),
+    [
+        ("active", "still running, but not installed: a unit file is gone"),
+        ("inactive", "not installed"),
+        ("failed", "not installed"),
+    ],
+)
+def test_a_service_may_run_without_its_unit_files(
+    state: str, text: str, paths: Paths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """systemd goes on with what it has loaded, and the missing files are a problem."""
+
+    def show_each(units: tuple[str, ...], *properties: str) -> list[dict[str, str]]:
+        none = dict.fromkeys(properties, "")
+        return [{**none, "Id": unit, "ActiveState": state} for unit in units]
+
+    monkeypatch.setattr(systemctl, "show_each", show_each)
+    seen = service_status.observe(NOW, systemctl.Manager(tmp_path, (tmp_path,), "252"))
+    assert [(it.condition, it.state) for it in (seen.server, seen.watcher)] == [
+        (Condition.NOT_INSTALLED, text)
+    ] * 2
+    found = unit_state.find(seen, paths, Settings(), {})
+    assert [it.missing[:2] for it in found] == [
+        it.units for it in (SERVER, WATCHER) if state == "active"
+    ]
 
 
 @pytest.mark.parametrize(
