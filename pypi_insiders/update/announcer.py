@@ -102,10 +102,11 @@ class Announcer:
         if not names:
             return
         if self._has_unit:
-            units = map(unit_names.of_project, names)
             # Without --no-block the update would wait for the command: `start` of a oneshot returns
-            # at its end.
-            systemctl.call("start", "--no-block", "--", *units)
+            # at its end. One by one: systemd 262 starts none of several if one of them is masked.
+            for name in names:
+                with _no_failure():
+                    systemctl.call("start", "--no-block", "--", unit_names.of_project(name))
         elif unconfined.is_needed():
             # Not here: the command has the permissions of the user, which this process lacks.
             raise InsidersError(

@@ -278,6 +278,37 @@ def test_the_units_of_hooks_come_and_go_with_the_setting(directory: Path) -> Non
     assert _content(directory) == _only(SERVER)
 
 
+def test_a_masked_unit_keeps_no_other_push_from_its_update(tmp_path: Path) -> None:
+    """systemd 262 starts none of several units if one of them is masked."""
+    programs, runtime = tmp_path / "bin", tmp_path / "pypi-insiders"
+    programs.mkdir()
+    (runtime / "hooks").mkdir(parents=True)
+    systemctl = programs / "systemctl"
+    systemctl.write_text(
+        '#!/bin/sh\n[ "$2" = start ] || exit 0\nshift 3\n'
+        f'case "$*" in *masked*) exit 1 ;; esac\necho "$@" >>{tmp_path}/started\n'
+    )
+    systemctl.chmod(0o755)
+    text = render(COMMAND, PATHS, HOOKED)[OF_HOOKS[1]]
+    found = re.search(r"ExecStart=sh -c '(.*?)' sh", text, re.DOTALL)
+    assert found is not None
+    # As systemd reads it: lines that are continued are one, and `$$` is `$`.
+    script = found[1].replace("\\\n", " ").replace("$$", "$")
+    environment = {"PATH": f"{programs}:{os.environ['PATH']}"}
+
+    def run() -> int:
+        argv = ["sh", "-c", script, "sh", str(runtime)]
+        return subprocess.run(argv, env=environment, check=False, timeout=60).returncode
+
+    (runtime / "hooks/me-a").touch()
+    assert run() == 0
+    for name in ("me-masked", "me-b"):
+        (runtime / "hooks" / name).touch()
+    assert run() == 1
+    units = [f"pypi-insiders-watcher@me-{name}.path" for name in ("a", "a", "b")]
+    assert (tmp_path / "started").read_text().split() == units
+
+
 def test_the_service_that_tells_the_person() -> None:
     """Without whatever implies NoNewPrivileges=, and with a way to tell that needs no Python."""
     assert _unhashed(TEXTS)[NOTIFIER] == _head(NOTIFIER, f"pypi-insiders {__version__}") + (

@@ -1,6 +1,7 @@
 """announcer: for which releases `release-command` is started, and when."""
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from pypi_insiders.config.settings import Settings, WatcherSettings
 from pypi_insiders.repositories import new_releases, state
 from pypi_insiders.repositories.new_releases import NewRelease
 from pypi_insiders.repositories.state import Build, RepositoryState
+from pypi_insiders.systemd import systemctl
 from pypi_insiders.update.announcer import Announcer
 from pypi_insiders.util.errors import InsidersError
 
@@ -139,3 +141,26 @@ def test_an_error_fails_no_update(paths: Paths, caplog: pytest.LogCaptureFixture
     other = NewRelease("other", "1.0", "v", "c", "me/app")
     with pytest.raises(InsidersError), announcer.announcing(other):
         pytest.fail("published")
+
+
+def test_a_unit_that_cannot_be_started_keeps_no_other_from_it(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """systemd 262 starts none of several units if one of them is masked."""
+    started = []
+
+    def start(verb: str, *words: str) -> None:
+        if any("masked" in word for word in words):
+            raise InsidersError("it is masked")
+        started.append((verb, *words))
+
+    monkeypatch.setattr(systemctl, "call", start)
+    monkeypatch.setattr(Announcer, "_has_unit", True)
+    for project in ("app", "masked", "other"):
+        new_releases.save(paths, replace(_RELEASE, project=project))
+    _announcer(paths, "sh").resume(["me/app"], ["me/app"])
+    assert started == [
+        ("start", "--no-block", "--", f"pypi-insiders-released@{project}.service")
+        for project in ("app", "other")
+    ]
+    assert caplog.messages == ["it is masked"]
