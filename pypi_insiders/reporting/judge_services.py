@@ -122,6 +122,8 @@ def _watcher(snapshot: Snapshot) -> Iterator[Item]:
         )
     elif overdue := _overdue(snapshot, services):
         yield warning(WATCHER.name, overdue, "see why: `pypi-insiders watcher logs`")
+    else:
+        yield from _unchecked(snapshot, services)
     if seen.has_failed and not _is_explained(snapshot, services):
         has = services.units[WATCHER.service]
         why = exit_codes.explain(WATCHER.service, has["ExecMainStatus"]) or has["Result"]
@@ -162,13 +164,41 @@ def _is_explained(snapshot: Snapshot, services: Services) -> bool:
     )
 
 
+def _interval_s(snapshot: Snapshot, services: Services) -> int | None:
+    """Return the interval of updates; `None`: it is unknown."""
+    # A drop-in may set another interval than config.toml.
+    is_own = unit_names.own_drop_ins(services.units[WATCHER.trigger]["DropInPaths"])
+    settings = snapshot.settings
+    return None if is_own or isinstance(settings, InsidersError) else settings.watcher.interval_s
+
+
+def _unchecked(snapshot: Snapshot, services: Services) -> Iterator[Item]:
+    """Report repositories that updates leave out, as a drop-in with another command does."""
+    seen, interval_s = services.watcher, _interval_s(snapshot, services)
+    if seen.is_working or interval_s is None or isinstance(snapshot.watched, InsidersError):
+        return
+    # Until then there was no update of what was added last.
+    since_s = max(seen.since or 0, snapshot.listed_at)
+    for item in snapshot.standings:
+        # With a timer of its own it is updated with the others only when that has missed three.
+        longest_s = max(interval_s, snapshot.watched[item.name].interval_s or 0)
+        at_s = max(item.check.tried_at or 0, since_s)
+        if at_s and snapshot.now.timestamp() - at_s > (_OVERDUE + 1) * longest_s:
+            at = times.clock(times.at(at_s, snapshot.now))
+            yield warning(
+                item.name,
+                f"updates run, but have not checked it since {at}",
+                f"see their command: `systemctl --user cat {WATCHER.service}`, and "
+                "`pypi-insiders doctor`",
+                "unchecked",
+            )
+
+
 def _overdue(snapshot: Snapshot, services: Services) -> str | None:
     """Return that the last update is too long ago; `None`: it is not."""
-    timer, service = (services.units[unit] for unit in WATCHER.units)
-    if unit_names.own_drop_ins(timer["DropInPaths"]) or isinstance(
-        snapshot.settings, InsidersError
-    ):
-        return None  # a drop-in may set another interval than config.toml
+    interval_s, service = _interval_s(snapshot, services), services.units[WATCHER.service]
+    if interval_s is None:
+        return None
     seen = services.watcher
     if seen.is_working:
         what = "the running update began"
@@ -177,7 +207,6 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
         # Before the first update ends, the timer is as old as the wait.
         what = "the last update ended"
         at_s = max(seen.last_run or 0, seen.since or 0)
-    interval_s = snapshot.settings.watcher.interval_s
     # A clock that was set back makes the time negative, and nothing overdue.
     if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
         return None

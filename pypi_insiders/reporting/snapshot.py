@@ -72,6 +72,8 @@ class Snapshot(NamedTuple):
     settings: Settings | InsidersError
     watched: Mapping[str, Repository] | InsidersError
     files: Files | InsidersError
+    listed_at: float = 0
+    """When `repos.toml` was last written, in seconds of the epoch; 0: unknown."""
     services: "Services | InsidersError | None" = None
     """`None`: not observed."""
     units: "tuple[UnitState, ...]" = ()
@@ -237,6 +239,7 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
         settings=settings,
         watched=watched,
         files=files if isinstance(files, InsidersError) else there,
+        listed_at=_written_at(paths.repositories),
         services=seen.services if seen else None,
         units=seen.units if seen else (),
         passwords=seen.passwords if seen else None,
@@ -278,6 +281,13 @@ def _take(paths: Paths, now: datetime, observe: Observe | None, listing: Future[
         ),
         errors=tuple(errors),
     )
+
+
+def _written_at(path: Path) -> float:
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0
 
 
 def _closed(*directories: Path) -> dict[Path, str]:

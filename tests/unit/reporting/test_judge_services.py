@@ -1,13 +1,19 @@
 """What is said of the services and of what the index answers."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pypi_insiders.config.settings import Settings
 from pypi_insiders.reporting import judge_services
 from pypi_insiders.reporting.index_check import Fetched
+from pypi_insiders.repositories import status
+from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.repositories.state import Check, RepositoryState
+from pypi_insiders.repositories.status import StatusContext
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER
@@ -34,3 +40,47 @@ def test_a_socket_that_systemd_has_closed_is_opened_by_a_restart(
     snapshot: Any = SimpleNamespace(fetched=fetched, services=services, passwords=None)
     (item,) = judge_services._index(snapshot)
     assert (item.text, item.hint) == ("no answer", hint)
+
+
+@pytest.mark.parametrize(
+    ("tried_at", "listed_at", "own_s", "is_working", "found"),
+    [
+        (992_000, 0, None, False, True),
+        (None, 0, None, False, True),
+        (992_900, 0, None, False, False),
+        # The clock was set back.
+        (1_100_000, 0, None, False, False),
+        # Added since, or with a timer of its own that is less frequent.
+        (None, 999_000, None, False, False),
+        (992_000, 0, 86_400, False, False),
+        # It may be its turn next.
+        (992_000, 0, None, True, False),
+    ],
+)
+def test_a_repository_that_updates_leave_out_is_reported(
+    tried_at: int | None, listed_at: float, own_s: int | None, is_working: bool, found: bool
+) -> None:
+    """A drop-in of the user has another command, or another repos.toml: all looked well."""
+    item = Repository("me/probe", interval_s=own_s)
+    none = StatusContext(frozenset(), {}, {}, {"me/probe": Check(1, tried_at=tried_at)})
+    watcher = Overview(
+        WATCHER, Condition.RUNNING, "running",
+        since=900_000, last_run=999_000, next_run=1_000_100, is_working=is_working,
+    )  # fmt: skip
+    units = {unit: {"DropInPaths": "", "InactiveExitTimestamp": "@999990"} for unit in WATCHER.units}
+    snapshot: Any = SimpleNamespace(
+        now=datetime.fromtimestamp(1_000_000, UTC),
+        settings=Settings(),
+        watched={item.name: item},
+        listed_at=listed_at,
+        standings=[status.of(item, RepositoryState(), none)],
+        services=Services(
+            Manager(Path("/nowhere"), (), "257"),
+            Overview(SERVER, Condition.RUNNING, "running"), watcher, units,
+        ),
+    )  # fmt: skip
+    at = "1970-01-12 11:33:20" if tried_at else "1970-01-11 10:00:00"
+    texts = [f"updates run, but have not checked it since {at} UTC"] if found else []
+    assert [it.text for it in judge_services._watcher(snapshot)] == texts
+    units[WATCHER.trigger]["DropInPaths"] = "/home/me/override.conf"
+    assert not list(judge_services._watcher(snapshot))
