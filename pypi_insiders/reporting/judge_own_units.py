@@ -45,7 +45,7 @@ def _timer(services: Services, name: str) -> Iterator[Item]:
 def _service(snapshot: Snapshot, services: Services, name: str) -> Iterator[Item]:
     unit = of_repository(name).service
     has = services.units.get(unit)
-    if has is None or has["Result"] in ("", "success"):
+    if has is None or not exit_codes.is_failure(has["Result"]):
         return
     # Otherwise a step before failed, such as a credential.
     began_s, ended_s = map(seconds, (has["InactiveExitTimestamp"], has["ExecMainExitTimestamp"]))
@@ -78,7 +78,7 @@ def _released(snapshot: Snapshot, services: Services) -> Iterator[Item]:
             "the unit is masked"
             if has["LoadState"] == "masked"
             else "the unit ended without it"
-            if has["Result"] in ("", "success")
+            if not exit_codes.is_failure(has["Result"])
             else f"the unit failed ({has['Result']})"
         )
         yield warning(
@@ -110,7 +110,7 @@ def _hooks(snapshot: Snapshot, services: Services) -> Iterator[Item]:
             f"`pypi-insiders server start`; see why: `journalctl --user -u {HOOKS.trigger}`",
             HOOKS.trigger,
         )
-    if service["Result"] not in ("", "success"):
+    if exit_codes.is_failure(service["Result"]):
         yield problem(
             SERVER.name,
             f"pushes start no updates: {HOOKS.service} failed ({service['Result']})",

@@ -51,6 +51,9 @@ _CODES = {
     245: ("BPF", "apply the BPF restrictions of"),
 }
 
+SKIPPED = "exec-condition"
+"""The property `Result` of a service whose `ExecCondition=` was not met."""
+
 
 def explain(unit: str, status: str) -> str | None:
     """Return why systemd could not run the program of a unit; `None` if it was run.
@@ -63,3 +66,11 @@ def explain(unit: str, status: str) -> str | None:
         return None
     name, what = _CODES[int(status)]
     return f"systemd cannot {what} {unit} ({status}/{name})"
+
+
+def is_failure(result: str) -> bool:
+    """Return whether the property `Result` of a service is a failure.
+
+    It is not if an `ExecCondition=` of the user has skipped the run. Source: systemd.service(5).
+    """
+    return result not in ("", "success", SKIPPED)

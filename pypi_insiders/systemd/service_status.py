@@ -269,7 +269,7 @@ def _watcher(
     part: Part, trigger: dict[str, str], service: dict[str, str], now: datetime
 ) -> Overview:
     is_working = is_updating(service)
-    has_failed = not is_working and service["Result"] not in ("", "success")
+    has_failed = not is_working and exit_codes.is_failure(service["Result"])
     # Of the main process: ActiveExitTimestamp= is empty for a oneshot, which never was active. If a
     # step before it failed, such as a credential, there was none.
     last_run = _time(service["ExecMainExitTimestamp"])
@@ -283,6 +283,8 @@ def _watcher(
     def details() -> Iterator[str]:
         if is_working:
             yield "an update is running" + (f": {progress}" if progress else "")
+        elif service["Result"] == exit_codes.SKIPPED:
+            yield "last update skipped by its ExecCondition="
         elif last_run is not None:
             outcome = "failed" if has_failed else "succeeded"
             yield f"last update {outcome} {times.span(now - times.at(last_run, now))} ago"

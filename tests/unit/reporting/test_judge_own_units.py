@@ -126,6 +126,7 @@ def test_the_hint_starts_a_timer(loaded: str, hint: str) -> None:
         ("start-limit-hit", "0", "start-limit-hit"),
         ("exit-code", "1", None),
         ("success", "0", None),
+        ("exec-condition", "0", None),
     ],
 )
 def test_a_service_that_fails_by_itself(result: str, status: str, why: str | None) -> None:

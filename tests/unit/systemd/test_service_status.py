@@ -113,6 +113,9 @@ def test_a_service_may_run_without_its_unit_files(
           "ExecMainExitTimestamp": "@999940"}, ("last update succeeded 1 min ago",)),
         ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "StatusText": "building"},
          ("an update is running: building",)),
+        # No failure, and no word of the run before.
+        ({"ExecMainExitTimestamp": "@999940", "Result": "exec-condition"},
+         ("last update skipped by its ExecCondition=",)),
         ({}, ()),
     ],
 )  # fmt: skip
