@@ -30,6 +30,8 @@ class Recipe:
     """Whether wheels are built."""
     source_depth: int = 0
     """How deep build requirements without a wheel are built from their sdists; 0: not at all."""
+    strangers: frozenset[str] = frozenset()
+    """Normalized names of projects that may not be build requirements."""
     readable: tuple[Path, ...] = ()
     """Additional paths that build hooks may read."""
     bytecode: Bytecode | None = None

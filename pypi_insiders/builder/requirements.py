@@ -65,6 +65,9 @@ class Requirements:
         key = (python, frozenset(requirements))
         if key not in self._environments:
             made = self._made(python, requirements)
+            # Before any of their code runs, and those that others require too.
+            for project in made.versions:
+                self._demand_known(project)
             self._environments[key] = made
             self.versions |= made.versions
             # Without requirements there is next to nothing to compile.
@@ -112,6 +115,7 @@ class Requirements:
 
     def _build(self, project: str, python: str, requirements: set[str]) -> None:
         """Build a wheel of a requirement from its sdist, in the sandbox."""
+        self._demand_known(project)
         self._built.append(project)
         place = self._workspace / f"requirement-{len(self._built)}"
         for directory in (place, place / "sdist"):
@@ -140,6 +144,13 @@ class Requirements:
                 f"cannot build the build requirement {project}: {error.message}", output
             ) from error
         shutil.move(wheel, self._wheels / wheel.name)
+
+    def _demand_known(self, project: str) -> None:
+        if project in self._recipe.strangers:
+            raise RequirementError(
+                f"build requirement {project} is a project of this index, which builds do not use; "
+                "a public one appeared after its repository was added, and may be of a stranger"
+            )
 
     def _compile(
         self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float

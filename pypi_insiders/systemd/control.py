@@ -343,8 +343,8 @@ def uninstall() -> list[Path]:
     """
     manager = systemctl.manager()
     for part in PARTS:
-        # `try_call`: each may fail for incomplete units, and the others must still be removed. Units
-        # whose files are gone may still run.
+        # `try_call`: each may fail for incomplete units, and the others must still be removed; some
+        # may run although their files are gone.
         systemctl.try_call("disable", "--now", part.trigger)
         systemctl.try_each("stop", part.units)
         forget_elapses([part.trigger])

@@ -17,6 +17,7 @@ from pypi_insiders.builder.launcher import Launcher
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.remote_index import public_versions
 from pypi_insiders.repositories import changes, ownership, registry
+from pypi_insiders.repositories import public_versions as known_versions
 from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import development
@@ -173,6 +174,7 @@ class ReleaseBuilder:
             as_of_tag,
             has_sdist=repository.sdist is not False and release.has_sdist,
             has_wheels=release.has_wheels,
+            strangers=self._strangers(),
             source_depth=_SOURCE_DEPTH if repository.build_from_source else 0,
             readable=(self._sources.mirror,),  # Its objects are borrowed: gitrepository-layout(5).
             bytecode=self._context.builds.bytecode,
@@ -186,6 +188,15 @@ class ReleaseBuilder:
         except BuildError as error:
             error.hint = error.hint or advice(self._repository, error)
             raise
+
+    def _strangers(self) -> frozenset[str]:
+        """Return the projects of this index whose public namesakes appeared after them."""
+        # Without the setting the user does not want them to be compared with public ones.
+        if self._context.public_url is None:
+            return frozenset()
+        found = known_versions.load(self._context.paths.state).items()
+        named = (name for name, public in found if public.appeared_at is not None)
+        return frozenset(named) & self._context.owners.keys()
 
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""

@@ -187,3 +187,30 @@ def test_a_build_requirement_that_builds_another_project_is_refused(
         "error: me/probe: tag v1.0: cannot build the build requirement tool: built setuptools "
         "instead of tool"
     ]
+
+
+def test_a_stranger_gets_no_code_into_builds_by_the_name_of_a_project(
+    person: Person, watch: Watch, index: Path
+) -> None:
+    """Builds do not use this index: a public project of the name would come in its place."""
+    url = os.environ["UV_DEFAULT_INDEX"]
+    person.paths.settings.write_text(
+        f'[server]\nfallback-url = "{url}"\n[build]\nsandbox = "off"\n'
+    )
+    watch("tool").release("1.0")
+    person.run("update", "me/tool")
+    put(index, "2.0", 2020, _BUILDAPI)
+    public = person.paths.state / "public.json"
+    # As of the day before, or else it would not be asked for again.
+    known = {**json.loads(public.read_text())["tool"], "asked_at": 1, "appeared_at": 2}
+    public.write_text(json.dumps({"tool": known}))
+    project = watch("probe")
+    use_tool(project, "1.0")
+    assert errors(person) == [
+        "error: me/probe: tag v1.0: build requirement tool is a project of this index, which "
+        "builds do not use; a public one appeared after its repository was added, and may be of a "
+        "stranger"
+    ]
+    with person.paths.settings.open("a") as settings:
+        settings.write("[watcher]\npublic-versions = false\n")
+    assert told(person) == []

@@ -67,7 +67,9 @@ def test_a_repository_that_updates_leave_out_is_reported(
         WATCHER, Condition.RUNNING, "running",
         since=900_000, last_run=999_000, next_run=1_000_100, is_working=is_working,
     )  # fmt: skip
-    units = {unit: {"DropInPaths": "", "InactiveExitTimestamp": "@999990"} for unit in WATCHER.units}
+    units = {
+        unit: {"DropInPaths": "", "InactiveExitTimestamp": "@999990"} for unit in WATCHER.units
+    }
     snapshot: Any = SimpleNamespace(
         now=datetime.fromtimestamp(1_000_000, UTC),
         settings=Settings(),

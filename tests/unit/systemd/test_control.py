@@ -87,7 +87,9 @@ def test_a_service_is_stopped_though_its_unit_files_are_gone(
     manager = systemctl.Manager(tmp_path, (tmp_path,), "252")
     monkeypatch.setattr(systemctl, "manager", lambda: manager)
     monkeypatch.setattr(systemctl, "call", lambda *words: calls.append(words))
-    monkeypatch.setattr(systemctl, "show_each", lambda units, *_: [_state(it, left) for it in units])
+    monkeypatch.setattr(
+        systemctl, "show_each", lambda units, *_: [_state(it, left) for it in units]
+    )
     assert how(SERVER) == bool(left)
     assert calls == ([("stop", *left)] if left else [])
 
@@ -118,7 +120,7 @@ def test_a_socket_without_its_unit_file_does_not_take_the_port_from_itself(
         setup = control.Setup(paths, settings, systemctl.Manager(tmp_path, (tmp_path,), "252"))
         has = {"ActiveState": "active", "Listen": "", "DropInPaths": ""}
         control._demand_port(setup, has)
-        with pytest.raises(InsidersError, match="keeps running at http://127.0.0.1:1/simple/"):
+        with pytest.raises(InsidersError, match=r"keeps running at http://127.0.0.1:1/simple/"):
             control._demand_port(setup, {**has, "Listen": "127.0.0.1:1 (Stream)"})
 
 
