@@ -21,6 +21,15 @@ REPOSITORY_FIELD = "PYPI_INSIDERS_REPOSITORY"
 # once in threads.
 _repository: ContextVar[str | None] = ContextVar("repository", default=None)
 
+_BELOW = frozenset(
+    f"pypi_insiders.{name}"
+    for name in (
+        *("builder.build", "builder.environments", "builder.requirements", "builder.sandbox"),
+        *("git.checkout", "git.lfs", "git.mirror", "git.submodules"),
+    )
+)
+"""The loggers of modules that do not know of which repository they report."""
+
 # The syslog priorities; as a `<N>` prefix systemd strips them off a line. Source: sd-daemon(3).
 _PRIORITIES = {
     logging.CRITICAL: 2,
@@ -160,7 +169,13 @@ class _EntryFormatter(logging.Formatter):
             record.args = {name: _in_one_line(value) for name, value in arguments.items()}
         elif arguments:
             record.args = tuple(map(_in_one_line, arguments))
-        return printable(super().format(record))
+        return _subject(record) + printable(super().format(record))
+
+
+def _subject(record: logging.LogRecord) -> str:
+    # Of several that are built at once, the terminal would not show which one lacks a Python.
+    name = _repository.get() if record.levelno > logging.DEBUG else None
+    return f"{name}: " if name and record.name in _BELOW else ""
 
 
 class _LineFormatter(_EntryFormatter):

@@ -167,8 +167,8 @@ def test_a_build_requirement_without_a_wheel_is_built_on_request(
     ]
     person.run("repos", "set", "me/probe", "build-from-source=true")
     assert told(person) == [
-        "building tool-1.0.tar.gz, as build requirement tool has no usable wheel",
-        "building inner-1.0.tar.gz, as build requirement inner has no usable wheel",
+        "me/probe: building tool-1.0.tar.gz, as build requirement tool has no usable wheel",
+        "me/probe: building inner-1.0.tar.gz, as build requirement inner has no usable wheel",
     ]
     assert person.distributions() == names("probe-1.0")
     (build,) = json.loads(person.run("show", "me/probe", "--json").stdout)["builds"]

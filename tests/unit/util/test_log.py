@@ -230,3 +230,20 @@ def test_what_is_put_together_keeps_its_spaces() -> None:
         "log.info('update%s, %s', ' me/probe', ' a\\n b ')"
     )
     assert _stderr(code=code) == "update me/probe, a b\n"
+
+
+def test_a_module_that_knows_of_no_repository_is_said_to_be_about_one() -> None:
+    """Of several that are built at once, a warning of a build names its own."""
+    code = """
+import logging
+from pypi_insiders.util import log
+log.setup(1)
+for name in ("builder.build", "builder.sandbox_probe"):
+    logger = logging.getLogger(f"pypi_insiders.{name}")
+    logger.warning("before")
+    with log.about("me/probe"):
+        logger.warning("no Python")
+        logger.debug("step")
+"""
+    probe = "warning: before\nwarning: no Python\nstep\n"
+    assert _stderr(code=code) == probe.replace("no", "me/probe: no") + probe
