@@ -38,7 +38,7 @@ def rows(look: Overview, now: datetime) -> Iterator[tuple[str, str]]:
     if look.is_working:
         yield "update", look.progress or "running"
     if look.last_run is not None:
-        result = f", {_result(look)}" if _result(look) else ""
+        result = f", {look.last_result}" if look.last_result else ""
         yield "last update", f"{times.told(look.last_run, now)}{result}"
     if look.next_run is not None:
         yield "next update", times.told(look.next_run, now)
@@ -119,7 +119,7 @@ def _of_watcher(look: Overview) -> dict[str, Any]:
         "updating": look.is_working,
         "progress": look.progress,
         "last_update_at": moment(look.last_run),
-        "last_result": _result(look),
+        "last_result": look.last_result,
         "next_update_at": moment(look.next_run),
         # Deprecated, like all that follow (`help json`).
         "is_updating": look.is_working,
@@ -131,10 +131,3 @@ def _of_watcher(look: Overview) -> dict[str, Any]:
 
 def _state(look: Overview) -> str:
     return "failing" if look.has_failed else look.condition.name.lower()
-
-
-def _result(look: Overview) -> str | None:
-    # While an update runs, systemd has its result where that of the last one was.
-    if look.last_run is None or look.is_working:
-        return None
-    return "failed" if look.has_failed else "succeeded"

@@ -72,6 +72,8 @@ class Overview(NamedTuple):
     """The current step of a running update, as text."""
     last_run: float | None = None
     """When the last update ended."""
+    last_result: str | None = None
+    """`succeeded`, `failed`, `interrupted` or `skipped`; `None`: an update runs, or none has."""
     next_run: float | None = None
     """When the timer elapses next."""
 
@@ -280,14 +282,15 @@ def _watcher(
     # The last STATUS= stays after the end, and would look like an update that still runs.
     progress = service["StatusText"] if is_working else None
 
+    result = None if is_working else _result(service, last_run)
+
     def details() -> Iterator[str]:
         if is_working:
             yield "an update is running" + (f": {progress}" if progress else "")
-        elif service["Result"] == exit_codes.SKIPPED:
+        elif result == "skipped":
             yield "last update skipped by its ExecCondition="
         elif last_run is not None:
-            outcome = "failed" if has_failed else "succeeded"
-            yield f"last update {outcome} {times.span(now - times.at(last_run, now))} ago"
+            yield f"last update {result} {times.span(now - times.at(last_run, now))} ago"
         if next_run is not None:
             at = times.at(next_run, now)
             yield f"next update in {times.span(at - now)} ({times.clock(at)})"
@@ -302,8 +305,20 @@ def _watcher(
         is_working=is_working,
         progress=progress or None,
         last_run=last_run,
+        last_result=result,
         next_run=next_run,
     )
+
+
+def _result(service: Mapping[str, str], last_run: float | None) -> str | None:
+    if service["Result"] == exit_codes.SKIPPED:
+        return "skipped"
+    if exit_codes.is_failure(service["Result"]):
+        return "failed"
+    if last_run is None:
+        return None
+    # `stop` and a logout end it by a signal, which is no failure.
+    return "succeeded" if service["ExecMainStatus"] in ("", "0") else "interrupted"
 
 
 def index_url() -> str | None:

@@ -20,7 +20,7 @@ IDLE = Overview(
 )  # fmt: skip
 WATCHING = Overview(
     WATCHER, Condition.RUNNING, "running", ("next update in 12 min",), since=AT - 7200,
-    last_run=AT - 1080, next_run=AT + 720,
+    last_run=AT - 1080, last_result="succeeded", next_run=AT + 720,
 )  # fmt: skip
 
 
@@ -95,14 +95,16 @@ def changed(look: Overview, **fields: Any) -> Overview:
             None,
         ),
         (
-            changed(WATCHING, has_failed=True, since=None, next_run=None),
+            changed(
+                WATCHING, has_failed=True, last_result="failed", since=None, next_run=None
+            ),
             "watcher: running",
             {"last update": "2026-09-21 13:55:20 UTC (18 min ago), failed"},
             "see why: `pypi-insiders watcher logs`",
         ),
         (
             changed(WATCHING, is_working=True, progress="checking 1 of 2", since=None,
-                    next_run=None),
+                    last_result=None, next_run=None),
             "watcher: running",
             {
                 "update": "checking 1 of 2",
@@ -126,7 +128,7 @@ def test_the_state_is_a_few_lines(
     ("look", "interval_s", "hint"),
     [
         (WATCHING, 300, None),
-        (changed(WATCHING, has_failed=True), None, "see why: `pypi-insiders watcher logs me/one`"),
+        (changed(WATCHING, has_failed=True, last_result="failed"), None, "see why: `pypi-insiders watcher logs me/one`"),
         (
             changed(WATCHING, condition=Condition.STOPPED), 300,
             "`pypi-insiders watcher start me/one`",
@@ -154,7 +156,7 @@ def test_a_repository_without_an_interval_has_no_timer_to_be_started(
         (IDLE, "running", "running"),
         (Overview(SERVER, Condition.STOPPED, "stopped"), "stopped", "stopped"),
         (Overview(WATCHER, Condition.NOT_INSTALLED, "?"), "not_installed", "not installed"),
-        (changed(WATCHING, has_failed=True), "failing", "failing"),
+        (changed(WATCHING, has_failed=True, last_result="failed"), "failing", "failing"),
     ],
 )
 def test_scripts_read_the_state_by_its_new_name_and_the_former(

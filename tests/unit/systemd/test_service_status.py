@@ -113,6 +113,11 @@ def test_a_service_may_run_without_its_unit_files(
           "ExecMainExitTimestamp": "@999940"}, ("last update succeeded 1 min ago",)),
         ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "StatusText": "building"},
          ("an update is running: building",)),
+        # Stopped by the user, or a logout: by its handler, and before it had one.
+        ({"ExecMainExitTimestamp": "@999940", "ExecMainStatus": "143"},
+         ("last update interrupted 1 min ago",)),
+        ({"ExecMainExitTimestamp": "@999940", "ExecMainStatus": "15"},
+         ("last update interrupted 1 min ago",)),
         # No failure, and no word of the run before.
         ({"ExecMainExitTimestamp": "@999940", "Result": "exec-condition"},
          ("last update skipped by its ExecCondition=",)),
@@ -126,3 +131,4 @@ def test_how_the_last_update_ended(has: dict[str, str], details: tuple[str, ...]
     service = {**none, "ActiveState": "failed", "Result": "success", **has}
     seen = service_status._watcher(part, {**none, "ActiveState": "inactive"}, service, NOW)
     assert (seen.details, seen.has_failed) == (details, "failed" in " ".join(details))
+    assert seen.last_result == (details[0].split()[2] if details else None)
