@@ -128,7 +128,10 @@ def test_the_state_is_a_few_lines(
     ("look", "interval_s", "hint"),
     [
         (WATCHING, 300, None),
-        (changed(WATCHING, has_failed=True, last_result="failed"), None, "see why: `pypi-insiders watcher logs me/one`"),
+        (
+            changed(WATCHING, has_failed=True, last_result="failed"), None,
+            "see why: `pypi-insiders watcher logs me/one`",
+        ),
         (
             changed(WATCHING, condition=Condition.STOPPED), 300,
             "`pypi-insiders watcher start me/one`",
