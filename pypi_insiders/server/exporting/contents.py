@@ -176,8 +176,12 @@ def _without_release(
     exported_files: Callable[[str], Collection[str]],
 ) -> tuple[list[NoRelease], Untouched]:
     stopped = []
-    untouched = Untouched(set(), {item.file for item in comparison.compare(paths)})
-    for name in sorted({*names.repositories, *catalog.names()} - {item.name for item in projects}):
+    differences, exported_names = comparison.compare(paths), {item.name for item in projects}
+    untouched = Untouched(set(), {item.file for item in differences})
+    for item in differences:
+        if item.project in exported_names:
+            _log.warning("%s, so the exported page of %s leaves it out", item.text, item.project)
+    for name in sorted({*names.repositories, *catalog.names()} - exported_names):
         missing = no_release.find(paths, names, name, catalog.rejected(name))
         if missing is None:
             continue

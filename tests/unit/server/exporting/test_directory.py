@@ -199,6 +199,18 @@ def test_a_lost_file_of_an_old_release_is_kept(
     assert (target / "packages/one-1.0.tar.gz").is_file()
 
 
+def test_each_export_warns_of_a_page_without_a_published_file(
+    person: Person, dists: Path, target: Path, quick: Results, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is as complete as the index, which has lost it: that is no success without a word."""
+    (dists / "one-1.0.tar.gz").unlink()
+    for _ in range(2):
+        export(person.paths, target, None)
+    assert not any(quick)
+    text = "one-1.0.tar.gz is missing, so the exported page of one leaves it out"
+    assert caplog.messages == [text] * 2
+
+
 def test_after_a_day_or_a_restart_everything_is_compared(
     person: Person, target: Path, quick: Results, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
