@@ -50,6 +50,7 @@ def _repository(
         yield _without_release(item, missing)
     elif item.project is not None:
         yield from _public_meanwhile(snapshot, item)
+        yield from _unchecked(snapshot, item)
     # A name in the index hides the public project already; without any name nothing does.
     if item.project is None and item.name not in snapshot.held.values():
         yield warning(
@@ -104,6 +105,20 @@ def _public_meanwhile(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[It
         text = f"{what} has no release yet: installers get the one of {_fallback(snapshot)}, "
         text += "as public-until-built is set"
         yield warning(item.name, text, f"`pypi-insiders update {item.name}`")
+
+
+def _unchecked(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
+    """Warn of releases without a state, as after the loss of all, which an update restores."""
+    files = snapshot.files
+    if isinstance(files, InsidersError) or item.project not in files.projects:
+        return
+    if item.newest is None and item.check.tried_at is None:
+        yield warning(
+            item.name,
+            f"never checked, so it is unknown whether the releases of {item.project} that are "
+            "served are its own",
+            f"`pypi-insiders update {item.name}`",
+        )
 
 
 def why_unserved(snapshot: Snapshot, item: RepositoryStatus) -> str | None:
