@@ -7,7 +7,7 @@ import shutil
 import tempfile
 import time
 from base64 import b64encode
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -22,7 +22,7 @@ from axe_playwright_python.sync_playwright import Axe
 from fixtures import Person, free_port, need
 from githost import make_certificate
 from nginx import running
-from playwright.sync_api import Browser, BrowserContext, Locator, Page, Response, sync_playwright
+from playwright.sync_api import Browser, Locator, Page, Response, sync_playwright
 from showroom import (
     BUILT_AT,
     COMMIT,
@@ -91,32 +91,70 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
+class Window:
+    """A page for each way to set up a browser, which shows one thing after another.
+
+    A new context, and even a new page, is a new process, which takes half a second to start.
+    Nothing is left for the next visitor, as what the index shows sets no cookie and stores nothing.
+    """
+
+    def __init__(self, browser: Browser) -> None:
+        self._browser = browser
+        self._pages: dict[str, Page] = {}
+
+    def page(self, options: dict[str, Any]) -> Page:
+        """Return the empty page of a context with these options."""
+        if (key := repr(options)) not in self._pages:
+            self._pages[key] = self._browser.new_context(**options).new_page()
+        page = self._pages[key]
+        page.goto("about:blank")
+        page.emulate_media(color_scheme="light")
+        return page
+
+
+@pytest.fixture(scope="module")
+def window(browser: Browser) -> Window:
+    """What all visitors look through."""
+    return Window(browser)
+
+
 @dataclass
 class Visitor:
     """Somebody with a browser, in which everything that goes wrong is noted."""
 
-    browser: Browser
-    contexts: list[BrowserContext] = field(default_factory=list)
+    window: Window
+    listening: list[tuple[Page, Any, Callable[[Any], object]]] = field(default_factory=list)
     troubles: list[str] = field(default_factory=list)
     hosts: set[str] = field(default_factory=set)
     visited: set[str] = field(default_factory=set)
 
     def open(self, url: str, width: int = 1200, **options: Any) -> Page:
-        """Load a page as a new visitor."""
-        context = self.browser.new_context(viewport={"width": width, "height": 800}, **options)
-        self.contexts.append(context)
-        page = context.new_page()
-        page.on("console", lambda message: self.troubles.append(message.text))
-        page.on("pageerror", lambda error: self.troubles.append(str(error)))
-        page.on("dialog", lambda dialog: self.troubles.append(dialog.message))
-        page.on("request", lambda request: self.hosts.add(urlsplit(request.url).netloc))
-        page.on("requestfailed", lambda request: self.troubles.append(request.url))
-        page.on("response", self._answered)
+        """Load a page; what the same browser showed before is gone."""
+        self.stop_listening()
+        page = self.window.page(options)
+        page.set_viewport_size({"width": width, "height": 800})
+        for event, note in {
+            "console": lambda message: self.troubles.append(message.text),
+            "pageerror": lambda error: self.troubles.append(str(error)),
+            "dialog": lambda dialog: self.troubles.append(dialog.message),
+            "request": lambda request: self.hosts.add(urlsplit(request.url).netloc),
+            "requestfailed": lambda request: self.troubles.append(request.url),
+            "response": self._answered,
+        }.items():
+            self.listening.append((page, event, note))
+            page.on(event, note)  # type: ignore[call-overload]
         self.visited.add(urlsplit(url).netloc)
         answer = page.goto(url, wait_until="networkidle")
         assert answer is not None
         assert answer.status == 200
         return page
+
+    def stop_listening(self) -> None:
+        """Note nothing more; no cookie may be left."""
+        for page, event, note in self.listening:
+            page.remove_listener(event, note)
+            assert page.context.cookies() == []
+        self.listening.clear()
 
     def _answered(self, answer: Response) -> None:
         if answer.status >= 400:
@@ -124,12 +162,11 @@ class Visitor:
 
 
 @pytest.fixture
-def visitor(browser: Browser) -> Iterator[Visitor]:
+def visitor(window: Window) -> Iterator[Visitor]:
     """A visitor to whom nothing happens: no error, no warning, no request to another host."""
-    visitor = Visitor(browser)
+    visitor = Visitor(window)
     yield visitor
-    for context in visitor.contexts:
-        context.close()
+    visitor.stop_listening()
     assert visitor.troubles == []
     assert visitor.hosts == visitor.visited
 
