@@ -1,7 +1,6 @@
 """`pypi-insiders config`."""
 
 import sys
-from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -151,7 +150,7 @@ def _report_when(before: Settings | None, now: Settings) -> None:
     if before is None or before.watcher.interval_s != now.watcher.interval_s:
         note("interval takes effect at the next `pypi-insiders watcher restart`")
     known = now if before is None else before
-    watcher = replace(known.watcher, interval_s=now.watcher.interval_s)
+    watcher = known.watcher._replace(interval_s=now.watcher.interval_s)
     for table, has_changed in {
         "watcher": watcher != now.watcher,
         "build": known.build != now.build,

@@ -1,7 +1,5 @@
 """`pypi-insiders yank`, `unyank`, `unpublish` and `prune`."""
 
-from dataclasses import replace
-
 import click
 from packaging.utils import canonicalize_name
 
@@ -123,7 +121,7 @@ def prune(names: tuple[str, ...], keep: int | None, dry_run: bool) -> None:
     settings = load_settings(paths.settings).watcher
     chosen = lookup.select(registry.load(paths.repositories), names)
     if keep:
-        chosen = [replace(item, keep=keep) for item in chosen]
+        chosen = [item._replace(keep=keep) for item in chosen]
     removed = False
     for item in chosen:
         for file in removal.prune(paths, item, settings, dry_run=dry_run):

@@ -1,6 +1,5 @@
 """`pypi-insiders server run`."""
 
-from dataclasses import replace
 from pathlib import Path
 from socket import socket
 
@@ -72,7 +71,7 @@ def _serve(
 
     def load() -> ServerSettings:
         settings = load_settings(paths.settings).server
-        return settings if fallback_url is None else replace(settings, fallback_url=fallback_url)
+        return settings if fallback_url is None else settings._replace(fallback_url=fallback_url)
 
     settings = load()
     listening = inherited or sockets.bind_host(
@@ -80,7 +79,7 @@ def _serve(
     )
     if not inherited:
         # Nobody would start it again.
-        settings = replace(settings, idle_timeout_s=0)
+        settings = settings._replace(idle_timeout_s=0)
     directory = dist_dir or paths.distributions
     serve(
         paths, settings, directory, listening, lambda url: click.echo(f"{url}/simple/"),

@@ -1,9 +1,8 @@
 """Read `config.toml`, the settings of the user."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, NamedTuple
 
 from pypi_insiders.config import addresses, toml_fields, validators
 from pypi_insiders.config.toml_fields import BYTES, SECONDS, key
@@ -14,24 +13,23 @@ NOTIFY_VARIABLE = "PYPI_INSIDERS_NOTIFY_COMMAND"
 """Contains `notify-command`, quoted for a shell, for units if `config.toml` cannot be read."""
 
 
-@dataclass(frozen=True)
-class ServerSettings:
+class ServerSettings(NamedTuple):
     """The `[server]` table."""
 
-    host: str = key(validators.parse_host, "localhost")
-    port: int = key(validators.parse_port, 31411)
+    host: Annotated[str, key(validators.parse_host)] = "localhost"
+    port: Annotated[int, key(validators.parse_port)] = 31411
     # `None` and not PyPI's URL, so that builds use uv's default index, which the user may have set.
-    fallback_url: str | None = key(validators.parse_fallback_url)
+    fallback_url: Annotated[str | None, key(validators.parse_fallback_url)] = None
     """The fallback index; `None`: pypiserver's default, which is PyPI; empty: none."""
-    idle_timeout_s: int = key(validators.parse_timeout, 600, unit=SECONDS)
+    idle_timeout_s: Annotated[int, key(validators.parse_timeout, unit=SECONDS)] = 600
     """Time without requests after which the service stops until the next one; 0: never."""
-    names: tuple[str, ...] = key(validators.parse_names, ())
+    names: Annotated[tuple[str, ...], key(validators.parse_names)] = ()
     """Host names of the index besides `localhost`."""
-    auth: bool = key(validators.parse_flag, False)
+    auth: Annotated[bool, key(validators.parse_flag)] = False
     """Whether readers need a user name and a password."""
-    uploads: bool = key(validators.parse_flag, False)
+    uploads: Annotated[bool, key(validators.parse_flag)] = False
     """Whether uploads with the token are allowed."""
-    hooks: bool = key(validators.parse_flag, False)
+    hooks: Annotated[bool, key(validators.parse_flag)] = False
     """Whether signed pushes of a forge start updates."""
 
     @property
@@ -50,31 +48,32 @@ class ServerSettings:
         return addresses.url(self.host, self.port)
 
 
-@dataclass(frozen=True)
-class WatcherSettings:
+class WatcherSettings(NamedTuple):
     """The `[watcher]` table."""
 
-    interval_s: int = key(validators.parse_interval, 1800, unit=SECONDS)
+    interval_s: Annotated[int, key(validators.parse_interval, unit=SECONDS)] = 1800
     """Time between two updates."""
-    keep: int = key(validators.parse_keep, 0)
+    keep: Annotated[int, key(validators.parse_keep)] = 0
     """How many of the newest versions of a repository the index keeps; 0: all."""
-    max_new: int = key(validators.parse_number, 5)
+    max_new: Annotated[int, key(validators.parse_number)] = 5
     """How many new tags of a repository one update builds at most, newest first."""
-    unreachable_grace_s: int = key(validators.parse_grace, 86400, unit=SECONDS)
+    unreachable_grace_s: Annotated[int, key(validators.parse_grace, unit=SECONDS)] = 86400
     """How long a host may be unreachable before that is a failure; 0: not at all."""
-    verify_interval_s: int = key(validators.parse_timeout, 604800, unit=SECONDS)
+    verify_interval_s: Annotated[int, key(validators.parse_timeout, unit=SECONDS)] = 604800
     """Time between two verifications of all published files; 0: never."""
-    repository_timeout_s: int = key(validators.parse_timeout, 3600, unit=SECONDS)
+    repository_timeout_s: Annotated[int, key(validators.parse_timeout, unit=SECONDS)] = 3600
     """Time limit for fetching and building a repository in one update; 0: none."""
-    public_versions: bool = key(validators.parse_flag, True)
+    public_versions: Annotated[bool, key(validators.parse_flag)] = True
     """Whether the fallback index is asked once a day for its releases of watched projects."""
-    notify_command: tuple[str, ...] | None = key(validators.parse_command)
+    notify_command: Annotated[tuple[str, ...] | None, key(validators.parse_command)] = None
     """The command that sends notifications; `None`: the desktop's, `()`: none."""
-    release_command: tuple[str, ...] | None = key(validators.parse_command)
+    release_command: Annotated[tuple[str, ...] | None, key(validators.parse_command)] = None
     """The command that runs for each new release; `None` or `()`: none."""
-    notify_releases: bool = key(validators.parse_flag, False)
+    notify_releases: Annotated[bool, key(validators.parse_flag)] = False
     """Whether a notification is sent about new releases."""
-    token_command: Mapping[str, tuple[str, ...]] | None = key(validators.parse_token_commands)
+    token_command: Annotated[
+        Mapping[str, tuple[str, ...]] | None, key(validators.parse_token_commands)
+    ] = None
     """Host to the command that prints the token for https."""
 
     @property
@@ -83,36 +82,33 @@ class WatcherSettings:
         return bool(self.release_command) or self.notify_releases
 
 
-@dataclass(frozen=True)
-class BuildSettings:
+class BuildSettings(NamedTuple):
     """The `[build]` table."""
 
-    sandbox: str = key(validators.parse_sandbox, "auto")
+    sandbox: Annotated[str, key(validators.parse_sandbox)] = "auto"
     """`auto`, `required` (build only in a sandbox) or `off`."""
-    jobs: int = key(validators.parse_jobs, 0)
+    jobs: Annotated[int, key(validators.parse_jobs)] = 0
     """How many builds run at once; 0: one per processor."""
-    disk_reserve_bytes: int | None = key(validators.parse_reserve, unit=BYTES)
+    disk_reserve_bytes: Annotated[int | None, key(validators.parse_reserve, unit=BYTES)] = None
     """Disk space that builds keep free; `None`: a share of the disk."""
-    as_of_tag: bool = key(validators.parse_flag, True)
+    as_of_tag: Annotated[bool, key(validators.parse_flag)] = True
     """Whether build requirements are resolved as of the time of the tag."""
 
 
-@dataclass(frozen=True)
-class PublishSettings:
+class PublishSettings(NamedTuple):
     """The `[publish]` table."""
 
-    index_url: str | None = key(validators.parse_index_url)
+    index_url: Annotated[str | None, key(validators.parse_index_url)] = None
     """The upload URL of another index for all builds; `None`: none."""
-    user: str | None = key(validators.parse_user)
+    user: Annotated[str | None, key(validators.parse_user)] = None
     """The user name for uploads; `None`: the one in netrc, or `__token__`."""
-    local: bool = key(validators.parse_flag, True)
+    local: Annotated[bool, key(validators.parse_flag)] = True
     """Whether builds are published in the local index, too."""
-    check_url: str | None = key(validators.parse_check_url)
+    check_url: Annotated[str | None, key(validators.parse_check_url)] = None
     """The simple index of the other index; `None`: derived from `index_url`."""
 
 
-@dataclass(frozen=True)
-class Settings:
+class Settings(NamedTuple):
     """All of `config.toml`; a missing key has its default."""
 
     server: ServerSettings = ServerSettings()
@@ -148,7 +144,7 @@ def template() -> str:
 
 
 def _check(document: dict[str, Any], path: Path) -> Settings:
-    tables = {item.name: type(getattr(Settings(), item.name)) for item in fields(Settings)}
+    tables = {name: type(table) for name, table in Settings()._asdict().items()}
     # All problems at once, so that the user need not try again for each.
     problems: list[str] = []
     values: dict[str, Any] = {}
@@ -177,4 +173,4 @@ def _check(document: dict[str, Any], path: Path) -> Settings:
 
 def as_document(settings: Settings) -> dict[str, dict[str, Any]]:
     """Return the settings as tables of `config.toml`; unset keys are `None`."""
-    return {item.name: toml_fields.write(getattr(settings, item.name)) for item in fields(settings)}
+    return {name: toml_fields.write(table) for name, table in settings._asdict().items()}

@@ -1,4 +1,4 @@
-"""Map TOML tables to frozen dataclasses whose fields declare the keys."""
+"""Map TOML tables to named tuples whose fields declare the keys."""
 
 import functools
 import json
@@ -6,7 +6,6 @@ import re
 import shlex
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import field, fields
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -62,60 +61,61 @@ class _Key(NamedTuple):
     kind: type | None
     unit: Unit | None
     hint: str | None
+    former: str | None
     field: str = ""
 
 
 def key(
     parse: Callable[[Any], Any] = lambda value: value,
-    default: Any = None,
     *,
     kind: type | None = None,
     unit: Unit | None = None,
     hint: str | None = None,
+    former: str | None = None,
 ) -> Any:
-    """Declare a field of a dataclass as a key of a table; its name has `-` for `_`.
+    """Declare, in the `Annotated` of a field, that it is a key; its name has `-` for `_`.
 
     Args:
         parse: validates a TOML value and returns the field's value. Raises ValueError with a
             message that continues the key's name (`must be ...`), or UsageError with a complete
             one.
-        default: value of the field if the key is missing.
         kind: the TOML type; `None`: any, or `parse` reports a wrong type.
         unit: of a number that is a text in TOML.
         hint: hint for a ValueError of `parse`.
+        former: its name in an earlier version, which is still read, and written by the new name
+            when the table changes; doctor warns of it.
     """
-    return field(default=default, metadata={"key": _Key(parse, kind, unit, hint)})
+    return _Key(parse, kind, unit, hint, former)
 
 
 # Cached per class: `repos list` reads the keys of every repository.
 @functools.cache
 def _keys(table: type) -> dict[str, _Key]:
     found: dict[str, _Key] = {}
-    for item in fields(table):
-        if declared := item.metadata.get("key"):
+    for field, hint in table.__annotations__.items():
+        for declared in getattr(hint, "__metadata__", ()):
             suffix = declared.unit.suffix if declared.unit else ""
-            name = item.name.removesuffix(suffix).replace("_", "-")
-            found[name] = declared._replace(field=item.name)
+            name = field.removesuffix(suffix).replace("_", "-")
+            found[name] = declared._replace(field=field)
     return found
 
 
 def former_names(table: type) -> dict[str, str]:
     """Map the names that keys had in an earlier version, and that are still read, to today's."""
-    names: dict[str, str] = getattr(table, "FORMER_KEYS", {})
-    return names
+    return {found.former: name for name, found in _keys(table).items() if found.former}
 
 
 def parse(table: type, name: str, value: object, prefix: str = "") -> dict[str, Any]:
     """Validate one key of a table.
 
     Args:
-        table: the dataclass.
+        table: the named tuple.
         name: the key.
         value: its TOML value.
         prefix: prefix of the key in messages, such as `server.`.
 
     Returns:
-        The field and its value, as arguments of `dataclasses.replace`.
+        The field and its value, as arguments of `_replace`.
 
     Raises:
         ValueError: the key is unknown, or its value is invalid.
@@ -207,7 +207,7 @@ def read(
     """Validate a table.
 
     Args:
-        table: the dataclass that declares the keys.
+        table: the named tuple that declares the keys.
         content: the TOML table.
         prefix: as in `parse`.
 
@@ -231,7 +231,7 @@ def read(
 
 
 def write(item: Any) -> dict[str, Any]:
-    """Return a dataclass as a TOML table; unset keys are `None`."""
+    """Return a named tuple as a TOML table; unset keys are `None`."""
     return {
         name: _written(found.unit, getattr(item, found.field))
         for name, found in _keys(item.__class__).items()

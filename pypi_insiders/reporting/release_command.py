@@ -4,7 +4,6 @@ import logging
 import os
 import subprocess
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import WatcherSettings, load_settings
@@ -82,14 +81,14 @@ def _waiting(paths: Paths, project: str, done: set[str], *, is_retry: bool) -> l
             found.append(release)
         # It was killed at its last attempt, and could not record why.
         elif release.error is None:
-            new_releases.save(paths, replace(release, error=new_releases.INTERRUPTED))
+            new_releases.save(paths, release._replace(error=new_releases.INTERRUPTED))
     return found
 
 
 def _run(paths: Paths, release: NewRelease, argv: tuple[str, ...]) -> bool:
     """Run the command for one release; return whether it succeeded."""
     # Before: if this is killed, it counts as an attempt.
-    release = replace(release, attempts=release.attempts + 1, error=None)
+    release = release._replace(attempts=release.attempts + 1, error=None)
     new_releases.save(paths, release)
     name = f"{release.project} {release.version}"
     if argv:
@@ -102,7 +101,7 @@ def _run(paths: Paths, release: NewRelease, argv: tuple[str, ...]) -> bool:
             if other.is_given_up:
                 new_releases.forget(paths, other)
         return True
-    release = replace(release, error=error)
+    release = release._replace(error=error)
     new_releases.save(paths, release)
     _log.error("%s: release-command failed: %s; %s", name, error, release.outlook)
     if release.is_given_up:

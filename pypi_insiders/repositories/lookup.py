@@ -1,7 +1,6 @@
 """Find the watched repositories that are meant by what a user types or pastes."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 
 from pypi_insiders.repositories import pasted
 from pypi_insiders.repositories.nearest import nearest
@@ -116,7 +115,7 @@ def specified(
     if found is None or text.partition(":")[0].removesuffix(".git") == item.name:
         return item
     if known := _at(repositories, found):
-        return replace(item, name=known.name, url=None)
+        return item._replace(name=known.name, url=None)
     if find(repositories, item.name) is None or not found.place[0]:
         return item
-    return replace(item, name=parse_name(found.full_name), url=item.remote)
+    return item._replace(name=parse_name(found.full_name), url=item.remote)

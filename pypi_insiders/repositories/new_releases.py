@@ -1,9 +1,9 @@
 """Remember new releases until `release-command` has run for them: one file for each."""
 
 import json
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import NamedTuple
 
 from packaging.utils import canonicalize_name
 from packaging.version import Version
@@ -22,8 +22,7 @@ _BEGUN, _READY = ".begun", ".json"
 
 
 # The program of the unit reads it: no name of a tag or a file is part of a unit or a command line.
-@dataclass(frozen=True)
-class NewRelease:
+class NewRelease(NamedTuple):
     """A release that was published, and that the command has not been run for with success."""
 
     project: str
@@ -32,7 +31,7 @@ class NewRelease:
     tag: str
     commit: str
     repository: str
-    files: list[str] = field(default_factory=list)
+    files: Sequence[str] = []
     """The names of its files."""
     local: bool = True
     """Whether it was published here, and not to another index only."""
@@ -62,7 +61,7 @@ def begin(paths: Paths, release: NewRelease) -> None:
     Raises:
         InsidersError: the file cannot be written.
     """
-    write_atomic(_path(paths, release, _BEGUN), written(asdict(release)))
+    write_atomic(_path(paths, release, _BEGUN), written(release._asdict()))
 
 
 def cancel(paths: Paths, release: NewRelease) -> None:
@@ -93,7 +92,7 @@ def save(paths: Paths, release: NewRelease) -> None:
     Raises:
         InsidersError: the file cannot be written.
     """
-    write_atomic(_path(paths, release, _READY), written(asdict(release)))
+    write_atomic(_path(paths, release, _READY), written(release._asdict()))
 
 
 def forget(paths: Paths, release: NewRelease) -> None:
@@ -143,7 +142,7 @@ def seen(paths: Paths) -> list[NewRelease]:
     killed = [item for item in begun if not is_locked(paths.locks.releases(item.project))]
     # Read again: an attempt that ended meanwhile has a result by now, or no file.
     return [
-        replace(item, error=INTERRUPTED) if item in killed else item
+        item._replace(error=INTERRUPTED) if item in killed else item
         for item in (ready(paths) if killed else found)
     ]
 

@@ -1,10 +1,9 @@
 """What is remembered of the assets of releases."""
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True)
-class PublishedAsset:
+class PublishedAsset(NamedTuple):
     """A published file that comes from the release of its host, as the host had it then."""
 
     sha256: str | None = None
@@ -25,8 +24,7 @@ class PublishedAsset:
         return any(one and two and one != two for one, two in pairs)
 
 
-@dataclass(frozen=True)
-class Waiting:
+class Waiting(NamedTuple):
     """A tag that waits for the assets of its release."""
 
     commit: str

@@ -4,10 +4,9 @@ import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from packaging.utils import InvalidName, canonicalize_name
@@ -164,84 +163,95 @@ def parse_url(text: str) -> str:
     return text
 
 
-@dataclass(frozen=True)
-class Repository:
+class Repository(NamedTuple):
     """One watched repository; every field but its name is a key of `repos.toml`."""
-
-    # Still read, and written by its new name when the table changes; doctor warns of it.
-    FORMER_KEYS: ClassVar = {"distribution": "project"}
 
     name: str
     """`NS/PROJ`."""
-    project: str | None = key(parse_project, kind=str)
+    project: Annotated[str | None, key(parse_project, kind=str, former="distribution")] = None
     """Normalized name of the project; `None`: the project of the first build."""
-    url: str | None = key(parse_url, kind=str)
+    url: Annotated[str | None, key(parse_url, kind=str)] = None
     """The URL for Git; `None`: GitHub over ssh."""
-    insecure_http: bool | None = key(kind=bool)
+    insecure_http: Annotated[bool | None, key(kind=bool)] = None
     """Whether its URL may be one of http, which sends code and credentials in clear text."""
-    keep: int | None = key(validators.parse_keep, kind=int, hint="such as 5")
+    keep: Annotated[int | None, key(validators.parse_keep, kind=int, hint="such as 5")] = None
     """The number of latest versions to keep in the index; `None`: as set in `config.toml`."""
-    tags: str | None = key(
-        lambda text: Pattern(text).text, kind=str, hint="such as 'v*' or 'server-{version}'"
-    )
+    tags: Annotated[
+        str | None,
+        key(lambda text: Pattern(text).text, kind=str, hint="such as 'v*' or 'server-{version}'"),
+    ] = None
     """The pattern of tags that are releases, see `Pattern`; `None`: all tags that are versions."""
-    branch: str | None = key(validators.parse_branch, kind=str, hint="such as main")
+    branch: Annotated[str | None, key(validators.parse_branch, kind=str, hint="such as main")] = (
+        None
+    )
     """The branch whose head is built as a development release; `None`: only tags are built."""
-    pre: bool | None = key(kind=bool)
+    pre: Annotated[bool | None, key(kind=bool)] = None
     """Whether to build pre-releases; `None`: after the first build, or without final releases."""
-    max_new: int | None = key(validators.parse_number, kind=int)
+    max_new: Annotated[int | None, key(validators.parse_number, kind=int)] = None
     """The maximum of new tags to build in one update; `None`: as set in `config.toml`."""
-    backfill: int | None = key(validators.parse_number, kind=int)
+    backfill: Annotated[int | None, key(validators.parse_number, kind=int)] = None
     """The number of latest versions to build, including those before the first build."""
-    subdirectory: str | None = key(
-        validators.parse_subdirectory, kind=str, hint="such as packages/server"
-    )
+    subdirectory: Annotated[
+        str | None, key(validators.parse_subdirectory, kind=str, hint="such as packages/server")
+    ] = None
     """The directory of the project in the repository; `None`: the root."""
-    python: tuple[str, ...] | None = key(validators.parse_pythons, kind=list)
+    python: Annotated[tuple[str, ...] | None, key(validators.parse_pythons, kind=list)] = None
     """The interpreters for platform wheels; `None`: the interpreter of this program."""
-    network: bool | None = key(kind=bool)
+    network: Annotated[bool | None, key(kind=bool)] = None
     """Whether its builds may use HTTP and HTTPS to other machines."""
-    readable: tuple[str, ...] | None = key(
-        validators.parse_paths, kind=list, hint='such as ["~/data"]'
-    )
+    readable: Annotated[
+        tuple[str, ...] | None, key(validators.parse_paths, kind=list, hint='such as ["~/data"]')
+    ] = None
     """The user's files and directories that its builds may read."""
-    path: tuple[str, ...] | None = key(
-        validators.parse_program_paths, kind=list, hint='such as ["~/.nvm/versions/node/v20/bin"]'
-    )
+    path: Annotated[
+        tuple[str, ...] | None,
+        key(
+            validators.parse_program_paths,
+            kind=list,
+            hint='such as ["~/.nvm/versions/node/v20/bin"]',
+        ),
+    ] = None
     """The user's directories of programs for the `PATH` of its builds, which may read them."""
-    strict: bool | None = key(kind=bool)
+    strict: Annotated[bool | None, key(kind=bool)] = None
     """Whether the version of a build must be that of its tag."""
-    allowed_signers: str | None = key(validators.parse_path, kind=str)
+    allowed_signers: Annotated[str | None, key(validators.parse_path, kind=str)] = None
     """The file with the allowed keys for signed tags; `None`: tags need no signature."""
-    public_until_built: bool | None = key(kind=bool)
+    public_until_built: Annotated[bool | None, key(kind=bool)] = None
     """Whether installers get the public project of that name until the first release is built."""
-    submodules: tuple[str, ...] | Literal[False] | None = key(
-        validators.parse_submodules, kind=toml_fields.ListOrFalse
-    )
+    submodules: Annotated[
+        tuple[str, ...] | Literal[False] | None,
+        key(validators.parse_submodules, kind=toml_fields.ListOrFalse),
+    ] = None
     """The allowed places of its submodules outside of its own namespace; `False`: no submodules."""
-    history: str | None = key(validators.parse_history, kind=str, hint="`history=` unsets it")
+    history: Annotated[
+        str | None, key(validators.parse_history, kind=str, hint="`history=` unsets it")
+    ] = None
     """Whether builds find the files of older commits; `None`: only commits and tags."""
-    lfs: bool | None = key(kind=bool)
+    lfs: Annotated[bool | None, key(kind=bool)] = None
     """Whether builds get the files of Git LFS in place of the pointers to them."""
-    sdist: bool | None = key(kind=bool)
+    sdist: Annotated[bool | None, key(kind=bool)] = None
     """Whether sdists are published; if not, wheels are built from the source tree."""
-    as_of_tag: bool | None = key(kind=bool)
+    as_of_tag: Annotated[bool | None, key(kind=bool)] = None
     """Whether build requirements are as of the tag; `None`: as set in `config.toml`."""
-    build_from_source: bool | None = key(kind=bool)
+    build_from_source: Annotated[bool | None, key(kind=bool)] = None
     """Whether build requirements without a wheel are built from their sdists."""
-    assets: str | None = key(validators.parse_assets, kind=str)
+    assets: Annotated[str | None, key(validators.parse_assets, kind=str)] = None
     """Whether files of releases on its forge are published: before builds, or in their place."""
-    forge: str | None = key(validators.parse_forge, kind=str, hint="`forge=` unsets it")
+    forge: Annotated[
+        str | None, key(validators.parse_forge, kind=str, hint="`forge=` unsets it")
+    ] = None
     """The program of its host; `None`: by the name of the host."""
-    interval_s: int | None = key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
+    interval_s: Annotated[
+        int | None, key(validators.parse_interval, kind=str, unit=toml_fields.SECONDS)
+    ] = None
     """The time between two updates by a timer of its own; `None`: updated with the others."""
-    token_file: str | None = key(validators.parse_path, kind=str)
+    token_file: Annotated[str | None, key(validators.parse_path, kind=str)] = None
     """A file with the token for https."""
-    token_credential: str | None = key(validators.parse_credential, kind=str)
+    token_credential: Annotated[str | None, key(validators.parse_credential, kind=str)] = None
     """The systemd credential with the token for https."""
-    token_command: tuple[str, ...] | None = key(
-        validators.parse_token_command, kind=toml_fields.CommandLine
-    )
+    token_command: Annotated[
+        tuple[str, ...] | None, key(validators.parse_token_command, kind=toml_fields.CommandLine)
+    ] = None
     """The program that prints the token for https, and its arguments."""
 
     @property
@@ -311,7 +321,7 @@ class Repository:
             ValueError: the key is unknown, or the value has another type or is not valid.
             UsageError: the value is not valid.
         """
-        return replace(self, **toml_fields.parse(Repository, key, value))
+        return self._replace(**toml_fields.parse(Repository, key, value))
 
     def with_text(self, key: str, text: str) -> "Repository":
         """Return the repository with a key set to a text of the user; an empty text resets it.
@@ -320,7 +330,7 @@ class Repository:
             ValueError: the key is unknown, or the value has another type or is not valid.
             UsageError: the value is not valid.
         """
-        return replace(self, **toml_fields.parse_text(Repository, key, text))
+        return self._replace(**toml_fields.parse_text(Repository, key, text))
 
 
 def demand_consistent(item: Repository) -> None:

@@ -3,7 +3,6 @@
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -236,4 +235,4 @@ def _watched(
     if other is None or other.project in (None, item.project) or not item.project:
         return item
     # Its length has bounds too: a name that is too long would make `repos.toml` unreadable.
-    return replace(item, name=parse_name(f"{other.name}/{item.project}"), url=other.remote)
+    return item._replace(name=parse_name(f"{other.name}/{item.project}"), url=other.remote)

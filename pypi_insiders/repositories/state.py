@@ -3,8 +3,8 @@
 import json
 import os
 import time
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,8 +33,7 @@ _CHECKS = "checks.json"
 _VERIFIED = "verified.json"
 
 
-@dataclass(frozen=True)
-class Build:
+class Build(NamedTuple):
     """A tag or a head of a branch that was built and published."""
 
     tag: str
@@ -45,23 +44,23 @@ class Build:
     """Seconds of the epoch."""
     files: dict[str, str]
     """The published files, file name to sha256 in hexadecimal."""
-    requirements: dict[str, str] = field(default_factory=dict)
+    requirements: Mapping[str, str] = {}
     """The build requirements that were installed, name to version."""
     sandboxed: bool | None = None
     """Whether its code ran in a sandbox; `None`: unknown."""
-    uploaded_to: list[str] = field(default_factory=list)
+    uploaded_to: Sequence[str] = []
     """The URLs of other indexes that it was uploaded to."""
     local: bool = True
     """Whether it was published here, and not to another index only."""
-    unfinished: list[str] = field(default_factory=list)
+    unfinished: Sequence[str] = []
     """Files whose publication was started and not confirmed."""
     message: str = ""
     """The message of the tag, if it is an annotated one."""
     remark: str = ""
     """How it was built if not as usual, in one line."""
-    assets: dict[str, PublishedAsset] = field(default_factory=dict)
+    assets: Mapping[str, PublishedAsset] = {}
     """Those of its files that come from the release of its host."""
-    invalid: dict[str, PublishedAsset] = field(default_factory=dict)
+    invalid: Mapping[str, PublishedAsset] = {}
     """The files of that release that are no valid distributions, as the host had them then."""
 
     @property
@@ -70,13 +69,12 @@ class Build:
         return heads.branch_of(self.tag) is not None
 
 
-@dataclass(frozen=True)
-class Failure:
+class Failure(NamedTuple):
     """A tag that could not be built."""
 
     commit: str
     message: str
-    count: int
+    count: int  # type: ignore[assignment]  # of tuples it is a method, which nothing calls
     """The number of failures."""
     failed_at: int
     """The time of the last try, in seconds of the epoch."""
@@ -207,7 +205,7 @@ def _build(content: object, now_s: int) -> Build:
     build = shaped(Build, content)
     # Raises for a wrong version here, not in the many places that compare versions.
     Version(build.version)
-    return build if build.built_at <= now_s else replace(build, built_at=now_s)
+    return build if build.built_at <= now_s else build._replace(built_at=now_s)
 
 
 def _failure(content: object, now_s: int) -> Failure:
@@ -215,7 +213,7 @@ def _failure(content: object, now_s: int) -> Failure:
     failure = shaped(Failure, content)
     if failure.failed_at <= now_s:
         return failure
-    return replace(failure, failed_at=now_s, next_at=min(failure.next_at, now_s))
+    return failure._replace(failed_at=now_s, next_at=min(failure.next_at, now_s))
 
 
 def save(directory: Path, name: str, state: RepositoryState) -> None:
@@ -224,18 +222,27 @@ def save(directory: Path, name: str, state: RepositoryState) -> None:
     Raises:
         InsidersError: the state cannot be written; the old one stays.
     """
-    content = {"format": _FORMATS[-1], "distribution": state.project, **asdict(state), "name": name}
+    content = {"format": _FORMATS[-1], "distribution": state.project, **vars(state), "name": name}
     del content["project"], content["is_old"]
+    content["builds"] = list(map(_table, state.builds))
+    content["failures"] = {tag: item._asdict() for tag, item in state.failures.items()}
+    content["waiting"] = {tag: item._asdict() for tag, item in state.waiting.items()}
     if not state.waiting:
         del content["waiting"]
-    # Empty in most builds, and each command reads the states of all repositories.
-    for build in content["builds"]:
-        for key in ("unfinished", "message", "remark", "assets", "invalid"):
-            if not build[key]:
-                del build[key]
     # Migrated by now: from this format on, the list of taken-back releases counts.
     state.is_old = False
     write_atomic(Path(_path(directory, name)), written(content, indent=1))
+
+
+def _table(build: Build) -> dict[str, Any]:
+    content = build._asdict()
+    for key in ("assets", "invalid"):
+        content[key] = {name: item._asdict() for name, item in content[key].items()}
+    # Empty in most builds, and each command reads the states of all repositories.
+    for key in ("unfinished", "message", "remark", "assets", "invalid"):
+        if not content[key]:
+            del content[key]
+    return content
 
 
 def forget(directory: Path, name: str) -> bool:
@@ -302,21 +309,20 @@ def origins(directory: Path) -> dict[str, tuple[str, Origin, int]]:
     return found
 
 
-@dataclass(frozen=True)
-class Check:
+class Check(NamedTuple):
     """The result of the last check of a repository."""
 
     checked_at: int | None = None
     """When its tags were last listed, in seconds of the epoch."""
     unreachable_since: int | None = None
     """Since when its host is unreachable, in seconds of the epoch."""
-    errors: list[str] = field(default_factory=list)
+    errors: Sequence[str] = []
     """The errors of the last update, one line each, without failures of tags."""
-    warnings: list[str] = field(default_factory=list)
+    warnings: Sequence[str] = []
     """The warnings of the last update."""
     tried_at: int | None = None
     """When the last check started, in seconds of the epoch."""
-    hints: dict[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str] = {}
     """Error to hint."""
 
 
@@ -340,7 +346,7 @@ def _until(now_s: int, check: Check) -> Check:
     if max(filter(None, times), default=0) <= now_s:
         return check
     checked_at, since, tried_at = (epoch_s and min(epoch_s, now_s) for epoch_s in times)
-    return replace(check, checked_at=checked_at, unreachable_since=since, tried_at=tried_at)
+    return check._replace(checked_at=checked_at, unreachable_since=since, tried_at=tried_at)
 
 
 def save_checks(directory: Path, checks: dict[str, Check]) -> None:
@@ -349,8 +355,8 @@ def save_checks(directory: Path, checks: dict[str, Check]) -> None:
     Raises:
         InsidersError: the file cannot be written; the old one stays.
     """
-    # Neither asdict() nor indented, which take ten times as long: each update writes all of them.
-    content = {name: vars(check) for name, check in sorted(checks.items())}
+    # Not indented, which takes ten times as long: each update writes all of them.
+    content = {name: check._asdict() for name, check in sorted(checks.items())}
     write_atomic(directory / _CHECKS, written(content))
 
 

@@ -4,7 +4,6 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Set
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,8 +19,7 @@ from pypi_insiders.repositories.state import Build, Check, RepositoryState
 from pypi_insiders.util.errors import InsidersError
 
 
-@dataclass(frozen=True)
-class RepositoryStatus:
+class RepositoryStatus(NamedTuple):
     """The status of one repository."""
 
     name: str
@@ -43,9 +41,9 @@ class RepositoryStatus:
     """The problems, one line each."""
     warnings: tuple[str, ...]
     """The warnings, one line each."""
-    hints: Mapping[str, str] = field(default_factory=dict)
+    hints: Mapping[str, str]
     """Error to hint."""
-    known: RepositoryState = field(default_factory=RepositoryState, compare=False)
+    known: RepositoryState
     """The state; empty if it is of a former url or project."""
 
     @property

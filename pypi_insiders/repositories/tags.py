@@ -5,7 +5,6 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from typing import NamedTuple
 
@@ -35,7 +34,6 @@ _MOST_NAMED = 5
 _NO_NAMES = {"", "v", "r", "rel", "release", "releases", "ver", "version"}
 
 
-@dataclass(frozen=True)
 class Pattern:
     """A pattern of tags that are releases, with or without `{version}`.
 
@@ -47,15 +45,13 @@ class Pattern:
         ValueError: the pattern cannot match a tag.
     """
 
-    text: str = "*"
-
-    def __post_init__(self) -> None:
-        """Validate the text."""
+    def __init__(self, text: str = "*") -> None:
         # Characters that git-check-ref-format(1) forbids in tags.
-        if not self.text or re.search(r"[\s\x00-\x1f\x7f~^:\\]", self.text):
-            raise ValueError(f"must be a pattern of tags, not {self.text!r}")
-        if self.text.count(_VERSION) > 1:
-            raise ValueError(f"must contain {_VERSION} only once, not {self.text!r}")
+        if not text or re.search(r"[\s\x00-\x1f\x7f~^:\\]", text):
+            raise ValueError(f"must be a pattern of tags, not {text!r}")
+        if text.count(_VERSION) > 1:
+            raise ValueError(f"must contain {_VERSION} only once, not {text!r}")
+        self.text = text
 
     @cached_property
     def _regex(self) -> re.Pattern[str]:
@@ -232,7 +228,7 @@ def demand_release(refs: Iterable[str], pattern: Pattern, name: str) -> None:
         raise InsidersError(heads.NO_TAGS, heads.TAGS_HINT)
     hint = heads.TAGS_HINT
     if not any(pattern.version_of(tag) for tag in named):
-        form = "" if pattern == Pattern() else f" and matches {pattern.text}"
+        form = "" if pattern.text == "*" else f" and matches {pattern.text}"
         if any(version_of(tag) for tag in named):
             hint = f"`pypi-insiders repos set {name} tags=` takes every tag that is a version"
         elif fitting := _fitting(named, name):

@@ -7,7 +7,6 @@ import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from wsgiref.types import WSGIApplication
@@ -119,8 +118,7 @@ def serve(  # noqa: C901, PLR0913  # what an index is made of
         try:
             wanted = load()
             # systemd owns the sockets, and the handler of uploads is created at the start only.
-            new = replace(
-                wanted, host=settings.host, port=settings.port,
+            new = wanted._replace(host=settings.host, port=settings.port,
                 uploads=settings.uploads, hooks=settings.hooks,
             )  # fmt: skip
             app = make(new, _guard(paths, new, bound, password))
@@ -273,7 +271,7 @@ def served_beside(
     Raises:
         InsidersError: on entering, as in `serve`.
     """
-    settings = replace(settings, uploads=False, hooks=False, names=(), idle_timeout_s=0)
+    settings = settings._replace(uploads=False, hooks=False, names=(), idle_timeout_s=0)
 
     def work(on_ready: Callable[[], None]) -> None:
         # They belong to the unit of the calling command, if it has one.

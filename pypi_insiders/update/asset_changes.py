@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.forges import Asset, NoReleaseError
@@ -108,11 +107,11 @@ def _mark_changed(tracked: TrackedRepository, build: Build, assets: Iterable[Ass
     """Record the published assets in place of which the forge has others now."""
     now = {asset.name: record(asset) for asset in assets}
     records = {
-        name: replace(record, changed=True)
+        name: record._replace(changed=True)
         for name, record in build.assets.items()
         if not record.changed and name in now and record.differs(now[name])
     }
     if records:
         known = tracked.known
-        known.builds[known.builds.index(build)] = replace(build, assets={**build.assets, **records})
+        known.builds[known.builds.index(build)] = build._replace(assets={**build.assets, **records})
         tracked.commit()

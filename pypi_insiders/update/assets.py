@@ -108,7 +108,7 @@ class AssetFetcher:
         # Otherwise each update of the day would download them again, and fail.
         known = self._tracked.known
         invalid = {**build.invalid, **{it.name: record(it) for it in assets}}
-        known.builds[known.builds.index(build)] = replace(build, invalid=invalid)
+        known.builds[known.builds.index(build)] = build._replace(invalid=invalid)
         self._tracked.commit()
 
     def _kept(self, before: Build | None) -> list[Path]:

@@ -1,7 +1,7 @@
 """Check new repositories before they are added, and read their project names."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import access_check, lookup, registry, token_commands
@@ -26,7 +26,7 @@ class Introduction:
         """Return repositories with the project names that were read for those without one."""
         projects = {name.casefold(): naming.project for name, naming in self.namings.items()}
         return [
-            replace(item, project=item.project or projects.get(item.name.casefold()))
+            item._replace(project=item.project or projects.get(item.name.casefold()))
             for item in new
         ]
 

@@ -2,7 +2,6 @@
 
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.index import distribution, store
@@ -79,7 +78,7 @@ def finish_interrupted(
         number = known.builds.index(build)
         if build.tag not in differing:
             # Killed after the last file became visible: the release is complete.
-            known.builds[number] = replace(build, unfinished=[])
+            known.builds[number] = build._replace(unfinished=[])
         elif refs.get(build.tag) != build.commit:
             # Rebuilt from the new commit, the rest would make one version of two commits.
             removed = store.unpublish(context.paths.distributions, build.unfinished)
@@ -88,7 +87,7 @@ def finish_interrupted(
             left = {
                 name: digest for name, digest in build.files.items() if name not in build.unfinished
             }
-            rest = replace(build, files=left, unfinished=[])
+            rest = build._replace(files=left, unfinished=[])
             known.builds[number : number + 1] = [rest] if left else []
             reason = "has moved" if build.tag in refs else "no longer exists"
             tracked.warn(
@@ -112,7 +111,7 @@ def _migrate(context: UpdateContext, tracked: TrackedRepository) -> None:
         # Published on another index too, so its files may be missing here on purpose: it counts as
         # published there only.
         if build.uploaded_to:
-            known.builds[number] = replace(build, local=False)
+            known.builds[number] = build._replace(local=False)
         else:
             gone = [
                 (project, version) for _, project, version in distribution.releases(build.files)

@@ -93,7 +93,7 @@ class Publisher:
         is_added = before is not None and result.is_sandboxed is None
         if before is not None and is_added:
             assets = {**before.assets, **build.assets}
-            build = replace(before, files={}, uploaded_to=build.uploaded_to, assets=assets)
+            build = before._replace(files={}, uploaded_to=build.uploaded_to, assets=assets)
         listed = TAKEN_BACK.load(self._paths.distributions, self._paths.state)
         word = release_lists.word(listed, built.name, built.version)
         if word is not None and not is_forced:
@@ -113,8 +113,8 @@ class Publisher:
 
         def intend(files: Mapping[str, str]) -> None:
             # Before the first file is visible: the next update finishes or undoes what was killed.
-            begun = _merged(self._paths, before, replace(build, files=dict(files)), list(files))
-            self._remember(built.name, replace(begun, unfinished=list(files)))
+            begun = _merged(self._paths, before, build._replace(files=dict(files)), list(files))
+            self._remember(built.name, begun._replace(unfinished=list(files)))
 
         # Further files of a release are no new release.
         is_new = before is None or not before.files
@@ -138,7 +138,7 @@ class Publisher:
                 files = {path.name: sha256(path) for path in built.files}
         if not new:  # its files were here already
             announcer.cancel(announced)
-        self._remember(built.name, _merged(self._paths, before, replace(build, files=files), new))
+        self._remember(built.name, _merged(self._paths, before, build._replace(files=files), new))
         return Publication(new, _warnings(lost, files))
 
     def restore(
@@ -166,11 +166,10 @@ class Publisher:
                 f"`pypi-insiders unpublish {built.name} {before.version}`",
             )
         hashes = {item.file: sha256(found[item.file]) for item in lost}
-        build = replace(before, files={**before.files, **hashes})
+        build = before._replace(files={**before.files, **hashes})
         # Identical files are those of the old build; different ones make it a new build.
         if warnings := _warnings(lost, hashes):
-            build = replace(
-                build, built_at=int(time.time()), requirements=built.requirements,
+            build = build._replace(built_at=int(time.time()), requirements=built.requirements,
                 sandboxed=result.is_sandboxed, remark=built.remark,
             )  # fmt: skip
         self._context.progress.begin(self._name, "publish", built.version)
@@ -183,7 +182,7 @@ class Publisher:
             origin = Origin(self._name, release.tag, release.commit)
             _, new = store.publish(self._paths.distributions, self._context.cache, files, origin)
             if build.unfinished:
-                self._remember(None, replace(build, unfinished=[]))
+                self._remember(None, build._replace(unfinished=[]))
         for item in lost:
             if hashes[item.file] == item.recorded_sha256:
                 _log.info("%s: restored %s, identical to the lost file", self._name, item.file)
@@ -194,7 +193,7 @@ class Publisher:
         known = self._tracked.known
         # Not those whose names other files have, which stay.
         assets = {name: it for name, it in build.assets.items() if name in build.files}
-        build = replace(build, assets=assets)
+        build = build._replace(assets=assets)
         if project is not None:
             known.project, known.remote = project, self._tracked.repository.remote
         known.remember(build)
@@ -292,11 +291,11 @@ def _merged(paths: Paths, before: Build | None, build: Build, new: Sequence[str]
     # Without new files, the published files are still those of the earlier build. With new ones,
     # files that both published stay in the state.
     if not new:
-        return replace(before, uploaded_to=urls)
+        return before._replace(uploaded_to=urls)
     held = store.present(paths.distributions, before.files)
     stays = {name: before.files[name] for name in held} if before.local else before.files
-    assets = {name: it for name, it in before.assets.items() if name in stays} | build.assets
-    return replace(build, files={**stays, **build.files}, assets=assets)
+    left = {name: it for name, it in before.assets.items() if name in stays}
+    return build._replace(files={**stays, **build.files}, assets={**left, **build.assets})
 
 
 @contextmanager

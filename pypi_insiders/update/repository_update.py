@@ -50,7 +50,7 @@ class RepositoryUpdate:
         """Plan the update; return whether there is anything to build or upload."""
         tracked, now_s = self.tracked, int(time.time())
         self._progress.begin(self.name, "check")
-        tracked.check = replace(tracked.check, errors=[], warnings=[], hints={}, tried_at=now_s)
+        tracked.check = tracked.check._replace(errors=[], warnings=[], hints={}, tried_at=now_s)
         try:
             self._plan = plan(self._context, tracked, self._selector, now_s)
         except UnreachableError as error:

@@ -239,7 +239,8 @@ def _report_untagged(context: UpdateContext, tracked: TrackedRepository) -> str:
         item = tracked.repository
         branch = git.default_branch(item.remote, context.access_to(item))
         hint = heads.untagged_hint(item.name, branch)
-    tracked.check.hints[heads.NO_TAGS] = tracked.outcome.hints[heads.NO_TAGS] = hint
+    tracked.outcome.hints[heads.NO_TAGS] = hint
+    tracked.check = tracked.check._replace(hints={**tracked.check.hints, heads.NO_TAGS: hint})
     return heads.NO_TAGS
 
 

@@ -6,7 +6,6 @@ import json
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import replace
 
 from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.config.paths import build_log, build_logs
@@ -89,7 +88,7 @@ class TrackedRepository:
         """Add warnings to the outcome and to the check, one line each."""
         for line in lines:
             self.outcome.warnings.append(line)
-            self.check.warnings.append(line)
+            self.check = self.check._replace(warnings=[*self.check.warnings, line])
 
     def fail(self, error: Exception, tag: str | None = None) -> None:
         """Report a failure; a bug with its traceback.
@@ -111,9 +110,10 @@ class TrackedRepository:
         if tag is None or not failures.is_lasting(error):
             place = f"{heads.subject(tag)}: " if tag else ""
             text = f"{place}{shown.message}"
-            self.check.errors.append(text)
-            if shown.hint:
-                self.check.hints[text] = shown.hint
+            hints = {text: shown.hint} if shown.hint else {}
+            self.check = self.check._replace(
+                errors=[*self.check.errors, text], hints={**self.check.hints, **hints}
+            )
         bug = error if failures.is_bug(error) else None
         _log.error("%s: %s", subject, shown.message, exc_info=bug)
         if shown.hint:
@@ -164,7 +164,7 @@ class TrackedRepository:
         """
         # The last check counts too: a host may answer, and hang whenever it has to send objects.
         since_s = self.check.unreachable_since or self.before.unreachable_since or now_s
-        self.check = replace(self.check, unreachable_since=since_s)
+        self.check = self.check._replace(unreachable_since=since_s)
         if not (self.is_within_grace(since_s) and self.known.builds):
             self.fail(error)
             return

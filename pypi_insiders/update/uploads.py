@@ -3,7 +3,6 @@
 import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from pypi_insiders import remote_index
@@ -86,7 +85,7 @@ def upload(context: UpdateContext, repository: Repository, build: Build) -> Buil
     if context.destination is not None:
         files = [context.paths.distributions / name for name in build.files]
         upload_files(context.destination, context.hosts, files)
-    return replace(build, uploaded_to=[*build.uploaded_to, *urls(context)])
+    return build._replace(uploaded_to=[*build.uploaded_to, *urls(context)])
 
 
 def _is_silence(error: Exception) -> bool:

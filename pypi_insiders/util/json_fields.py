@@ -1,8 +1,8 @@
-"""Validate JSON against the fields of a dataclass, and write JSON that passes."""
+"""Validate JSON against the fields of a class, and write JSON that passes."""
 
 import json
 import types
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
@@ -15,12 +15,12 @@ _BEYOND = 253_402_300_800
 
 
 def shaped(kind: type[_T], content: object) -> _T:
-    """Create a dataclass from a JSON object after validating each field.
+    """Create a named tuple or dataclass from a JSON object after validating each field.
 
     Args:
-        kind: a dataclass whose fields have JSON types, lists and tables of them, or dataclasses;
-            or any of these and `None`.
-        content: as `json.loads` returns it; values may be dataclasses already.
+        kind: its fields have JSON types, lists (or `Sequence`) and tables (or `Mapping`) of them,
+            or such classes; or any of these and `None`.
+        content: as `json.loads` returns it; values may be of such classes already.
 
     Raises:
         ValueError: a key is unknown or missing, or a value has the wrong type.
@@ -48,13 +48,14 @@ def _checks(kind: type) -> dict[str, Callable[[Any], bool]]:
 def _check(kind: Any) -> Callable[[Any], bool]:
     """Return the function that tells whether a value has a type."""
     origin, arguments = get_origin(kind), get_args(kind)
+    origin = {Sequence: list, Mapping: dict}.get(origin, origin)
     if origin in (Union, types.UnionType):
         (is_fit,) = (_check(item) for item in arguments if item is not type(None))
         return lambda value: value is None or is_fit(value)
     # Most values of many are lists and tables of texts, or empty ones.
-    if kind == list[str]:
+    if origin is list and arguments == (str,):
         return lambda value: isinstance(value, list) and (not value or _are_texts(value))
-    if kind == dict[str, str]:
+    if origin is dict and arguments == (str, str):
         return lambda value: (
             isinstance(value, dict) and (not value or _are_texts((*value, *value.values())))
         )

@@ -9,7 +9,7 @@ import time
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -945,7 +945,7 @@ def test_a_feed_of_nothing_is_a_feed(person: Person) -> None:
         item = Repository("me/probe", "probe")
         registry.save(person.paths.repositories, [item])
         build = Build("v1]]>\uffff", COMMIT, "1.0", BUILT_AT, {file.name: sha256(file)})
-        build = replace(build, message="</content>\x00\u202e&amp;")
+        build = build._replace(message="</content>\x00\u202e&amp;")
         state.save(person.paths.state, item.name, RepositoryState("probe", [build], item.remote))
         feed = ElementTree.fromstring(ask(url, "/project/probe/releases.atom").body)
         content = feed.findtext(f"{ATOM}entry/{ATOM}content", "")

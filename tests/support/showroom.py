@@ -4,7 +4,6 @@ import json
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 from fixtures import Person, start_command
@@ -128,9 +127,8 @@ def furnish(person: Person) -> None:
         theme,
         [
             _build("9.5.2-insiders-4.50.0", BUILT_AT - 50 * DAY_S, bad),
-            replace(_build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old), commit=OLD_COMMIT),
-            replace(
-                _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source),
+            _build("9.5.2-insiders-4.51.0", BUILT_AT - 30 * DAY_S, old)._replace(commit=OLD_COMMIT),
+            _build("9.5.3-insiders-4.52.0", BUILT_AT, new, new_source)._replace(
                 message="Cards\n\n- <b>social</b> cards",
             ),
         ],

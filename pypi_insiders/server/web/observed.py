@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from pypi_insiders.config.paths import Paths
@@ -89,7 +89,7 @@ class Observer:
         # Without the builds, which take more memory than all else of an index: the pages that show
         # them read those of their repositories.
         standings = tuple(
-            replace(item, known=RepositoryState(remote=item.known.remote))
+            item._replace(known=RepositoryState(remote=item.known.remote))
             for item in seen.standings
         )
         return PageStatus(judged, standings, services_at)

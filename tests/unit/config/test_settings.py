@@ -3,7 +3,6 @@
 import re
 import tomllib
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -406,7 +405,7 @@ def test_the_template_says_nothing_and_names_every_key_with_its_default(path: Pa
 )
 def test_a_span_is_said_in_the_largest_unit_that_fits(seconds: int, text: int | str) -> None:
     """As a person would have written it."""
-    settings = Settings(server=replace(ServerSettings(), idle_timeout_s=seconds))
+    settings = Settings(server=ServerSettings()._replace(idle_timeout_s=seconds))
     assert as_document(settings)["server"]["idle-timeout"] == text
 
 

@@ -7,7 +7,6 @@ import select
 import shlex
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -49,7 +48,7 @@ def _add(paths: Paths, version: str, tag: str = "v1", **fields: object) -> NewRe
     new_releases.begin(paths, release)
     new_releases.complete(paths, release)
     if fields:
-        new_releases.save(paths, replace(release, **fields))  # type: ignore[arg-type]
+        new_releases.save(paths, release._replace(**fields))  # type: ignore[arg-type]
     return release
 
 
@@ -132,7 +131,7 @@ def test_what_should_run_by_now_is_seen(paths: Paths) -> None:
 def test_files_are_one_a_line_and_bare_names_elsewhere(paths: Paths, tmp_path: Path) -> None:
     """With `local = false` they are in another index only."""
     _set(paths, release_command=["sh", "-c", f'echo "$PYPI_INSIDERS_FILES" >{tmp_path}/files'])
-    release = replace(_add(paths, "1.0"), files=["a-1.0.tar.gz", "a-1.0.whl"], local=False)
+    release = _add(paths, "1.0")._replace(files=["a-1.0.tar.gz", "a-1.0.whl"], local=False)
     new_releases.save(paths, release)
     assert release_command.run(paths, "my-app")
     assert (tmp_path / "files").read_text() == "a-1.0.tar.gz\na-1.0.whl\n"
@@ -145,7 +144,7 @@ def test_each_release_once_the_lowest_version_first(paths: Paths, tmp_path: Path
     later = _add(paths, "3.0")
     ready = paths.new_releases / "my-app/3.0.json"
     ready.rename(tmp_path / "later")
-    new_releases.begin(paths, replace(later, version="4.0"))
+    new_releases.begin(paths, later._replace(version="4.0"))
     _set(paths, release_command=_logging(tmp_path, f"mv {tmp_path}/later {ready} || :"))
     for _ in range(2):
         assert release_command.run(paths, "my-app")

@@ -1,7 +1,6 @@
 """repositories.new_releases: releases that wait for `release-command`."""
 
 import json
-from dataclasses import asdict, replace
 
 import pytest
 from fixtures import Person
@@ -18,6 +17,6 @@ def test_a_project_that_would_be_another_path_is_damage(person: Person, project:
     new_releases.save(person.paths, _RELEASE)
     assert new_releases.ready(person.paths) == [_RELEASE]
     (path,) = person.paths.new_releases.glob("*/*.json")
-    path.write_text(json.dumps(asdict(replace(_RELEASE, project=project))))
+    path.write_text(json.dumps(_RELEASE._replace(project=project)._asdict()))
     assert new_releases.ready(person.paths) == []
     assert not path.exists()

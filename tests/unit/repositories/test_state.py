@@ -2,7 +2,6 @@
 
 import tempfile
 import time
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from hypothesis import strategies as st
 from pypi_insiders.config.paths import Paths, build_logs
 from pypi_insiders.index.metadata_cache import Origin
 from pypi_insiders.repositories import sandbox_state
+from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.state import (
     Build,
     Check,
@@ -68,7 +68,7 @@ def test_a_name_of_any_depth_has_files_of_its_own(tmp_path: Path) -> None:
         RepositoryState(),
         RepositoryState(
             "grüße",
-            [replace(_build("1.10"), message="grüße\n\n- x"), _build("1.9", a="1", b="2")],
+            [_build("1.10")._replace(message="grüße\n\n- x"), _build("1.9", a="1", b="2")],
             "file:///x",
             ["old"],
             ["latest", "ü"],
@@ -146,7 +146,7 @@ def test_times_in_the_future_count_as_now(tmp_path: Path) -> None:
     """Of a clock that was wrong: nothing waits for years."""
     now_s = int(time.time())
     later_s = now_s + 10**8
-    build = replace(_build("1.0"), built_at=later_s)
+    build = _build("1.0")._replace(built_at=later_s)
     failures = {
         tag: Failure("c", "failed", 1, failed_s, next_s)
         for tag, failed_s, next_s in (("a", later_s, later_s + 60), ("b", now_s, later_s))
@@ -242,13 +242,18 @@ def test_a_file_of_a_newer_version_is_named_and_kept(tmp_path: Path) -> None:
     assert path.read_text() == text
 
 
+_ASSETS = st.dictionaries(
+    _TEXT,
+    st.builds(PublishedAsset, st.none() | _TEXT, st.none() | _TIMES, _TEXT, st.booleans()),
+    max_size=2,
+)
 _STATES = st.builds(
     RepositoryState,
     st.none() | _TEXT,
     st.lists(
         st.builds(
             Build, _TEXT, _TEXT, st.just("1.0"), _TIMES, _TABLES, _TABLES, st.none(), _LISTS,
-            st.booleans(), _LISTS,
+            st.booleans(), _LISTS, _TEXT, _TEXT, _ASSETS, _ASSETS,
         ),
         max_size=3,
     ),

@@ -6,7 +6,6 @@ import select
 import subprocess
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -171,12 +170,12 @@ def test_a_repository_s_own_token_comes_first(
     monkeypatch.setenv("CREDENTIALS_DIRECTORY", "/credentials")
     everywhere = {"h": _token(tmp_path)}
     item = Repository("me/probe", url="https://h/me/probe.git")
-    of_file = access_to(replace(item, token_file="/t"), everywhere)
-    of_unit = access_to(replace(item, token_credential="forge"), everywhere)
+    of_file = access_to(item._replace(token_file="/t"), everywhere)
+    of_unit = access_to(item._replace(token_credential="forge"), everywhere)
     assert [of_file.token_file, of_unit.token_file] == [Path("/t"), Path("/credentials/forge")]
-    item = replace(item, token_command=("echo", "own-token"))
-    over_http = replace(item, url="http://h/me/probe.git", insecure_http=True)
-    over_ssh = replace(item, url="git@h:me/probe.git")
+    item = item._replace(token_command=("echo", "own-token"))
+    over_http = item._replace(url="http://h/me/probe.git", insecure_http=True)
+    over_ssh = item._replace(url="git@h:me/probe.git")
     found = [
         access_to(item, everywhere), access_to(over_http, everywhere),
         # The API of its host is another matter.
@@ -213,7 +212,7 @@ def test_without_a_token_git_s_own_access_is_used(
     commit = create(tmp_path, "probe").release("1.0")
     host = make_host()
     item = Repository("me/probe", url=f"{host.url}/me/probe.git")
-    item = replace(item, token_command=_shell(tmp_path, "echo expired >&2; exit 1"))
+    item = item._replace(token_command=_shell(tmp_path, "echo expired >&2; exit 1"))
     access = access_to(item, None)
     assert git.list_tags(item.remote, access) == {"v1.0": commit}
     host.token = TOKEN

@@ -50,11 +50,11 @@ def _left(paths: Paths) -> list[str]:
     [
         ([_BUILD], ["1.0"], []),
         # Killed while it was published: the next update finishes it.
-        ([Build(**{**vars(_BUILD), "unfinished": ["app-1.0.tar.gz"]})], [], ["1.0.begun"]),
+        ([_BUILD._replace(unfinished=["app-1.0.tar.gz"])], [], ["1.0.begun"]),
         # Never published, or taken back.
         ([], [], []),
-        ([Build(**{**vars(_BUILD), "files": {}})], [], []),
-        ([Build(**{**vars(_BUILD), "tag": "v1"})], [], []),
+        ([_BUILD._replace(files={})], [], []),
+        ([_BUILD._replace(tag="v1")], [], []),
     ],
 )
 def test_the_command_runs_for_what_is_recorded(

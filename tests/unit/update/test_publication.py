@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -184,7 +184,7 @@ def test_an_interrupted_publication_is_finished(place: Place) -> None:
     """Then nothing says any more that it is not."""
     place.publish()
     (build,) = place.builds
-    place.tracked.known.builds = [replace(build, unfinished=[_WHEEL])]
+    place.tracked.known.builds = [build._replace(unfinished=[_WHEEL])]
     place.tracked.commit()
     (place.paths.distributions / _WHEEL).unlink()
     _restore(place)

@@ -1,31 +1,31 @@
 """json_fields: nothing of another type gets into the state."""
 
 import json
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import pytest
 
 from pypi_insiders.util.json_fields import shaped, written
 
 
-@dataclass(frozen=True)
-class Item:
+class Item(NamedTuple):
     """A value of each kind."""
 
     name: str
     number: int = 0
     is_so: bool | None = None
     note: str | None = None
-    names: list[str] = field(default_factory=list)
-    table: dict[str, str] = field(default_factory=dict)
-    items: list[dict[str, int]] = field(default_factory=list)
+    names: Sequence[str] = []
+    table: Mapping[str, str] = {}
+    items: Sequence[Mapping[str, int]] = []
 
 
 def test_what_is_written_is_read() -> None:
     """With text of any language."""
     whole = Item("ä", 1, True, "", ["", "ö"], {"ü": "ß", "": ""}, [{}, {"a": 1}])
     for item in (Item("a"), whole):
-        assert shaped(Item, json.loads(written(vars(item)))) == item
+        assert shaped(Item, json.loads(written(item._asdict()))) == item
 
 
 @pytest.mark.parametrize(
