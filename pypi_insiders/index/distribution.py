@@ -3,7 +3,7 @@
 import contextlib
 import re
 from collections.abc import Iterable, Iterator
-from functools import lru_cache
+from functools import cache, lru_cache
 
 from packaging.tags import Tag
 from packaging.utils import (
@@ -45,7 +45,7 @@ _VERSION = (
     rf"{_RELEASE}(?:(?:a|b|rc){_NUMBER})?(?:\.post{_NUMBER})?(?:\.dev{_NUMBER})?"
     rf"(?:\+{_LOCAL}(?:\.{_LOCAL})*)?"
 )
-_USUAL = re.compile(
+_USUAL = (
     rf"({_NAME.format('._')})-({_VERSION})(?:-[a-z0-9_]+(?:\.[a-z0-9_]+)*){{3}}\.whl"
     rf"|({_NAME.format('._-')})-({_VERSION})\.tar\.gz"
 )
@@ -149,10 +149,16 @@ def possible_projects(name: str) -> frozenset[str]:
     return frozenset(found)
 
 
+# Compiled for the first name: commands find the projects of most files in the metadata cache.
+@cache
+def _usual() -> re.Pattern[str]:
+    return re.compile(_USUAL)
+
+
 def project_of(name: str) -> str:
     """Return the normalized project of an sdist or wheel; empty for other files."""
     # For a directory of many files: `packaging` takes thirty times as long.
-    if match := _USUAL.fullmatch(name):
+    if match := _usual().fullmatch(name):
         return _normalized(match[1] or match[3])
     try:
         return release_of(name)[0]
@@ -168,7 +174,7 @@ def is_of(name: str, project: str, version: str) -> bool:
         project: normalized.
         version: normalized.
     """
-    if match := _USUAL.fullmatch(name):
+    if match := _usual().fullmatch(name):
         return (project, version) == (_normalized(match[1] or match[3]), match[2] or match[4])
     try:
         its, other = release_of(name)

@@ -199,6 +199,8 @@ class _Listing:
         """Add a file; its project is read off its name if it is empty."""
         # None of files that are being uploaded or published, and of lists of this program: no name
         # of a project begins with a dot, as theirs do.
+        if name.startswith("."):
+            return
         if project := project or distribution.project_of(name):
             self._projects.setdefault(project, []).append(name)
             # A file that is removed meanwhile is still one that was here.

@@ -1,9 +1,7 @@
 """Fetch a page and a file from the index, as a client does."""
 
 import contextlib
-import gzip
 import json
-import netrc
 import socket
 from base64 import b64encode
 from collections.abc import Mapping
@@ -184,6 +182,8 @@ def _page(answer: "HTTPResponse", body: bytes) -> dict[str, Any]:
         raise _WrongError(f"status {answer.status}")
     # nginx in front of an export may compress without being asked.
     if answer.headers["Content-Encoding"] == "gzip":
+        import gzip
+
         body = gzip.decompress(body)
     content: dict[str, Any] = json.loads(body)
     return content
@@ -216,6 +216,8 @@ def _credentials(url: str) -> tuple[str, str] | None:
     host = urlsplit(url).hostname or ""
     # Many have `machine localhost`, which clients find by a URL with that name.
     hosts = (host, "localhost") if host in ("127.0.0.1", "::1") else (host,)
+    import netrc
+
     try:
         known = netrc.netrc().hosts
     # Clients ignore a broken file too.

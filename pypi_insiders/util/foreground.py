@@ -3,7 +3,6 @@
 import logging
 import os
 import shlex
-import shutil
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -90,6 +89,8 @@ def find_command(name: str) -> None:
 
     Source: env(1), "EXIT STATUS".
     """
+    import shutil
+
     if shutil.which(name) is None:
         # `which` does not tell the two apart, and a shell exits with 126 for the one, 127 for the
         # other.
