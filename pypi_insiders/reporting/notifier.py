@@ -15,7 +15,7 @@ from pypi_insiders.reporting.directory import Files
 from pypi_insiders.reporting.index_check import Fetched
 from pypi_insiders.reporting.judgement import judge
 from pypi_insiders.reporting.verdict import CONFIG, INDEX, PASSWORDS, REPOSITORIES, STATE
-from pypi_insiders.systemd import service_status
+from pypi_insiders.systemd import exit_codes, service_status
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import PARTS, SERVER, WATCHER
 from pypi_insiders.util.errors import InsidersError
@@ -101,7 +101,7 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
         subjects.add(SERVER.name)
     if not is_updating:
         subjects |= by_updates - {WATCHER.name}
-        if _has_run(watcher) or watcher["Result"] not in ("", "success"):
+        if _has_run(watcher) or exit_codes.is_failure(watcher["Result"]):
             subjects.add(WATCHER.name)
     judged = judge(seen)
     services_seen.remember(paths, seen, judged)

@@ -61,6 +61,12 @@ def load(directory: Path) -> dict[str, Public]:
     return recall_or({}, directory / _FILE, _understand)
 
 
+def appeared(directory: Path) -> frozenset[str]:
+    """Return the names of the projects that were published after their names had been free."""
+    found = load(directory).items()
+    return frozenset(name for name, public in found if public.appeared_at is not None)
+
+
 def _understand(text: str) -> dict[str, Public]:
     found = {}
     content = json.loads(text)

@@ -216,23 +216,24 @@ def _drop_ins(settings: Settings, intervals: Mapping[str, int]) -> dict[str, lis
     """Return the lines of drop-ins for settings that differ from the defaults."""
     drop_ins: dict[str, list[str]] = {}
     server, watcher = settings.server, settings.watcher
-    if (server.host, server.port) != (ServerSettings.host, ServerSettings.port):
+    default, usual = ServerSettings(), WatcherSettings()
+    if (server.host, server.port) != (default.host, default.port):
         listen = [f"ListenStream={address}" for address in server.addresses]
         # An empty assignment resets a list. Source: systemd.socket(5), systemd.timer(5).
         drop_ins[SERVER.trigger] = ["[Socket]", "ListenStream=", *listen]
-        if server.host != ServerSettings.host:
+        if server.host != default.host:
             drop_ins[SERVER.trigger].append("FreeBind=no")  # so that a wrong address fails
     # The server itself reads these from config.toml. systemd ignores X- keys, but a changed line
     # makes `start` restart the service.
     own = {
-        "FallbackURL": (server.fallback_url, ServerSettings.fallback_url),
-        "IdleTimeoutSec": (server.idle_timeout_s, ServerSettings.idle_timeout_s),
+        "FallbackURL": (server.fallback_url, default.fallback_url),
+        "IdleTimeoutSec": (server.idle_timeout_s, default.idle_timeout_s),
         "Names": (" ".join(server.names), ""),
-        "Auth": (server.auth, ServerSettings.auth),
-        "Uploads": (server.uploads, ServerSettings.uploads),
-        "Hooks": (server.hooks, ServerSettings.hooks),
+        "Auth": (server.auth, default.auth),
+        "Uploads": (server.uploads, default.uploads),
+        "Hooks": (server.hooks, default.hooks),
     }
-    changed = [f"X-{key}={value}" for key, (value, default) in own.items() if value != default]
+    changed = [f"X-{key}={value}" for key, (value, other) in own.items() if value != other]
     if changed:
         wants = ["[Unit]", f"Wants={HOOKS.trigger}"] if server.hooks else []
         drop_ins[SERVER.service] = [*wants, "[Service]", *changed]
@@ -240,7 +241,7 @@ def _drop_ins(settings: Settings, intervals: Mapping[str, int]) -> dict[str, lis
     if timers:
         # So they start with it, at login too; by their own PartOf= they stop with it.
         drop_ins[WATCHER.trigger] = ["[Unit]", *(f"Wants={unit}" for unit in timers.values())]
-    if watcher.interval_s != WatcherSettings.interval_s:
+    if watcher.interval_s != usual.interval_s:
         drop_ins.setdefault(WATCHER.trigger, []).extend(_timer(watcher.interval_s))
     drop_ins |= {unit: _timer(intervals[name]) for name, unit in timers.items()}
     if watcher.notify_command is not None:

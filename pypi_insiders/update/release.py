@@ -191,12 +191,9 @@ class ReleaseBuilder:
 
     def _strangers(self) -> frozenset[str]:
         """Return the projects of this index whose public namesakes appeared after them."""
-        # Without the setting the user does not want them to be compared with public ones.
         if self._context.public_url is None:
-            return frozenset()
-        found = known_versions.load(self._context.paths.state).items()
-        named = (name for name, public in found if public.appeared_at is not None)
-        return frozenset(named) & self._context.owners.keys()
+            return frozenset()  # the user does not want them to be compared with public ones
+        return known_versions.appeared(self._context.paths.state) & self._context.owners.keys()
 
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""

@@ -111,8 +111,6 @@ def test_a_service_may_run_without_its_unit_files(
           "ExecMainExitTimestamp": "@999940"}, ("last update failed 1 min ago",)),
         ({"ActiveState": "deactivating", "SubState": "stop-post",
           "ExecMainExitTimestamp": "@999940"}, ("last update succeeded 1 min ago",)),
-        ({"ActiveState": "deactivating", "SubState": "stop-sigterm", "StatusText": "building"},
-         ("an update is running: building",)),
         # Stopped by the user, or a logout: by its handler, and before it had one.
         ({"ExecMainExitTimestamp": "@999940", "ExecMainStatus": "143"},
          ("last update interrupted 1 min ago",)),
@@ -132,3 +130,17 @@ def test_how_the_last_update_ended(has: dict[str, str], details: tuple[str, ...]
     seen = service_status._watcher(part, {**none, "ActiveState": "inactive"}, service, NOW)
     assert (seen.details, seen.has_failed) == (details, "failed" in " ".join(details))
     assert seen.last_result == (details[0].split()[2] if details else None)
+
+
+@pytest.mark.parametrize(
+    ("state", "expected"),
+    [
+        (("activating", "start"), True), (("deactivating", "stop-sigterm"), True),
+        (("deactivating", "stop-post"), False), (("activating", "start-post"), False),
+        (("inactive", "dead"), False), (("failed", "failed"), False),
+    ],
+)  # fmt: skip
+def test_an_update_runs_until_its_process_ends(state: tuple[str, str], expected: bool) -> None:
+    """And not while systemd still does what follows, as to start the notifier, which looks."""
+    shown = dict(zip(("ActiveState", "SubState"), state, strict=True))
+    assert service_status.is_updating(shown) == expected

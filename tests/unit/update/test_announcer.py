@@ -1,7 +1,6 @@
 """announcer: for which releases `release-command` is started, and when."""
 
 import logging
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -157,7 +156,7 @@ def test_a_unit_that_cannot_be_started_keeps_no_other_from_it(
     monkeypatch.setattr(systemctl, "call", start)
     monkeypatch.setattr(Announcer, "_has_unit", True)
     for project in ("app", "masked", "other"):
-        new_releases.save(paths, replace(_RELEASE, project=project))
+        new_releases.save(paths, _RELEASE._replace(project=project))
     _announcer(paths, "sh").resume(["me/app"], ["me/app"])
     assert started == [
         ("start", "--no-block", "--", f"pypi-insiders-released@{project}.service")
