@@ -62,17 +62,22 @@ def gpg_homes() -> Iterator[list[Path]]:
         yield homes
 
 
-def gpg_signer(directory: Path, homes: list[Path], name: str, *generation: str) -> Signer:
+def gpg_signer(
+    directory: Path, homes: list[Path], name: str, *, is_expired: bool = False
+) -> Signer:
     """Make a key of OpenPGP."""
+    # Hours later: a key that took long would be newer than what it signs.
+    times = ("20200101T000000", "20200101T120000")
+    made_at, signs_at = (("--faked-system-time", it) if is_expired else () for it in times)
     home = directory / f"{name}.gnupg"
     home.mkdir(mode=0o700)
     homes.append(home)
     gpg(
-        home, *generation, "--passphrase", "", "--quick-gen-key", f"{name}@example.org",
-        "ed25519", "sign", "1d" if generation else "never",
+        home, *made_at, "--passphrase", "", "--quick-gen-key", f"{name}@example.org",
+        "ed25519", "sign", "1d" if is_expired else "never",
     )  # fmt: skip
     program = directory / f"{name}-gpg"
-    program.write_text(f'#!/bin/sh\nexec gpg {" ".join(generation)} "$@"\n')
+    program.write_text(f'#!/bin/sh\nexec gpg {" ".join(signs_at)} "$@"\n')
     program.chmod(0o755)
     keys = directory / f"{name}.keys"
     gpg(home, "--output", keys, "--export")

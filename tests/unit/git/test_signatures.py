@@ -172,7 +172,7 @@ def test_an_expired_key_does_not_pass(
     project: Project, checked: Checked, tmp_path: Path, gpg_homes: list[Path]
 ) -> None:
     """It could have been stolen since."""
-    ann = gpg_signer(tmp_path, gpg_homes, "ann", "--faked-system-time", "20200101T000000")
+    ann = gpg_signer(tmp_path, gpg_homes, "ann", is_expired=True)
     ann.sign(project, "v1.0")
     assert checked.complaint("v1.0", ann.file) == "tag v1.0 is signed by an expired key"
 
