@@ -42,6 +42,11 @@ def _server(snapshot: Snapshot) -> Iterator[Item]:
             yield from _stopped(services.server)
         if snapshot.elsewhere is not None:
             yield warning(SERVER.name, *snapshot.elsewhere, "address")
+        # Without any address there is a line that the index does not answer.
+        if services.server.closed and services.server.listens:
+            closed = ", ".join(services.server.closed)
+            text = f"{SERVER.trigger} does not listen at {closed} yet"
+            yield problem(SERVER.name, text, "`pypi-insiders server restart`", "sockets")
         yield from _requests(services)
 
 

@@ -71,7 +71,7 @@ def start(part: Part, setup: Setup, *, at_login: bool) -> None:
     """
     with installation(part, setup) as installed:
         changed = installed.change.units
-        if part.trigger in changed or changed & set(unit_files.own_timers(changed)):
+        if part.trigger in changed or unit_files.own_timers(changed):
             # A socket unit cannot start while its service runs. A running update may go on.
             systemctl.call("stop", *(part.units if part == SERVER else (part.trigger,)))
         # `restart`, not `stop` and `start`: the socket keeps listening, and clients wait in its
@@ -204,8 +204,7 @@ def _confined(part: Part, setup: Setup, states: Mapping[str, Mapping[str, str]])
     is_proven = _is_active_in(states[part.service]) and unit_files.are_current(
         setup.manager.unit_directory, texts, part
     )
-    problem = None if is_proven else confinement.trouble()
-    if problem is None:
+    if is_proven or (problem := confinement.trouble()) is None:
         return texts
     _log.warning("the services are not confined, they run with your permissions: %s", problem)
     return wanted(setup, is_confined=False)
@@ -219,10 +218,12 @@ def _reloaded(
     edited = {unit for unit in part.units if states[unit]["NeedDaemonReload"] == "yes"}
     try:
         if change.before or edited:
-            # A socket whose addresses have changed stops listening after a reload, so an edited one
-            # counts as changed.
+            # A socket whose addresses have changed stops listening after a reload.
             systemctl.call("daemon-reload")
             change = change._replace(units=change.units | (edited & {part.trigger}))
+        # It has other addresses than it was started with, as after `systemctl edit`.
+        if part == SERVER and service_status.unopened(states[part.trigger]):
+            change = change._replace(units=change.units | {part.trigger})
         if part == SERVER:
             server_secrets.demand_passwords(setup.settings, setup.paths)
     except BaseException:
@@ -278,8 +279,8 @@ def _demand_port(setup: Setup, socket: Mapping[str, str]) -> None:
         InsidersError: it cannot, and it keeps running where it is.
     """
     listens = service_status.addresses(socket["Listen"])
-    # Its own port is taken by itself, also if systemd knows no address of it, as its unit file is
-    # gone; a drop-in of the user sets other addresses than config.toml.
+    # Its own port is taken by itself, also if its unit file is gone, and with it its addresses; a
+    # drop-in of the user sets others than config.toml.
     is_own = not listens or any(it.endswith(f":{setup.settings.server.port}") for it in listens)
     if not _is_active_in(socket) or is_own or unit_names.own_drop_ins(socket["DropInPaths"]):
         return
@@ -323,8 +324,8 @@ def _is_installed(part: Part) -> bool:
 
 def _left_running(part: Part) -> tuple[str, ...]:
     """Return the units of a service that run, though some of its files are gone."""
-    found = zip(part.units, systemctl.show_each(part.units, "ActiveState"), strict=True)
-    return tuple(unit for unit, has in found if service_status.is_left_running(has))
+    found = systemctl.show_each(part.units, "Id", "ActiveState")
+    return tuple(has["Id"] for has in found if service_status.is_left_running(has))
 
 
 def _stop_own_updates(part: Part) -> None:
@@ -343,8 +344,7 @@ def uninstall() -> list[Path]:
     """
     manager = systemctl.manager()
     for part in PARTS:
-        # `try_call`: each may fail for incomplete units, and the others must still be removed; some
-        # may run although their files are gone.
+        # `try_call`: each may fail, as units may be incomplete, and run without their files.
         systemctl.try_call("disable", "--now", part.trigger)
         systemctl.try_each("stop", part.units)
         forget_elapses([part.trigger])
@@ -369,7 +369,7 @@ def uninstall() -> list[Path]:
 
 def forget_elapses(timers: Collection[str]) -> None:
     """Remove the time stamps of stopped timers with `Persistent=`."""
-    # One by one: systemd cleans none of those behind one that is masked.
+    # One by one: of several, none is cleaned behind one that is masked.
     for timer in timers:
         systemctl.try_call("clean", "--what=state", timer)
 

@@ -62,6 +62,8 @@ class Overview(NamedTuple):
     """The URL of the index, up to the port."""
     listens: tuple[str, ...] = ()
     """The addresses of the socket."""
+    closed: tuple[str, ...] = ()
+    """Its addresses at which nothing listens until it is started again."""
     process_since: float | None = None
     """When the process of the index became ready."""
     memory_bytes: int | None = None
@@ -199,7 +201,7 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
         )  # fmt: skip
     if trigger["ActiveState"] != "active":
         return Overview(SERVER, Condition.STOPPED, "stopped")
-    listens = addresses(trigger["Listen"])
+    listens, closed = addresses(trigger["Listen"]), unopened(trigger)
     is_working = service["ActiveState"] == "active" or service["SubState"] == "start-post"
     at, found = next(iter(listens), ""), url(listens)
     return Overview(
@@ -208,7 +210,8 @@ def _server(trigger: dict[str, str], service: dict[str, str], now: datetime) -> 
         f"running at {f'{found}/simple/' if found else at}" if at else "running, masked",
         since=_time(trigger["ActiveEnterTimestamp"]),
         url=found,
-        listens=listens,
+        listens=tuple(it for it in listens if it not in closed),
+        closed=closed,
         process_since=_time(service["ActiveEnterTimestamp"]) if is_working else None,
         memory_bytes=_memory(service),
         is_working=is_working,
@@ -340,17 +343,28 @@ def addresses(listen: str) -> tuple[str, ...]:
     return tuple(word for word in listen.split() if not word.startswith("("))
 
 
-def is_socket_closed() -> bool:
-    """Return whether the socket unit of the index is active and nothing listens.
+def unopened(socket: Mapping[str, str]) -> tuple[str, ...]:
+    """Return the TCP addresses of a socket unit at which nothing listens, although it is active.
 
-    systemd 257 closes a socket for good if it reloads while the unit is masked or its file gone.
+    systemd opens those that a drop-in adds only at the next start of the socket. And it closes a
+    socket for good if it reloads while the unit is masked or its file gone (257).
     """
-    has = systemctl.show(SERVER.trigger, "ActiveState", "Listen")
-    listens = [it.rpartition(":") for it in addresses(has["Listen"])]
-    return has["ActiveState"] == "active" and all(
-        port.isdecimal() and not listeners.on(int(port), (host.strip("[]"),))
-        for host, _, port in listens
+    if socket["ActiveState"] != "active":
+        return ()
+    found = (line.rpartition(" (") for line in socket["Listen"].splitlines())
+    streams = (address.rpartition(":") for address, _, kind in found if kind == "Stream)")
+    return tuple(
+        f"{host}:{port}"
+        for host, _, port in streams
+        if port.isdecimal() and not listeners.on(int(port), (host.strip("[]").partition("%")[0],))
     )
+
+
+def is_socket_closed() -> bool:
+    """Return whether the socket unit of the index is active and nothing listens."""
+    has = systemctl.show(SERVER.trigger, "ActiveState", "Listen")
+    is_any_open = len(unopened(has)) < len(addresses(has["Listen"]))
+    return has["ActiveState"] == "active" and not is_any_open
 
 
 def url(listens: Sequence[str]) -> str | None:

@@ -121,7 +121,8 @@ def _former(directory: Path) -> tuple[str, ...]:
 def _read_ours(path: Path) -> str | None:
     # Writing through a link would change a file of a dotfiles repository, or /dev/null.
     if path.is_symlink():
-        masked = path.resolve() == Path(os.devnull)
+        # A drop-in that is such a link cannot be unmasked.
+        masked = path.resolve() == Path(os.devnull) and not path.parent.name.endswith(".d")
         raise InsidersError(
             f"{path.name} is masked"
             if masked

@@ -16,7 +16,7 @@ from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import StatusContext
 from pypi_insiders.systemd.service_status import Condition, Overview, Services
 from pypi_insiders.systemd.systemctl import Manager
-from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+from pypi_insiders.systemd.unit_names import REQUESTS, SERVER, WATCHER
 
 
 @pytest.mark.parametrize(
@@ -86,3 +86,23 @@ def test_a_repository_that_updates_leave_out_is_reported(
     assert [it.text for it in judge_services._watcher(snapshot)] == texts
     units[WATCHER.trigger]["DropInPaths"] = "/home/me/override.conf"
     assert not list(judge_services._watcher(snapshot))
+
+
+@pytest.mark.parametrize(
+    ("listens", "texts"),
+    [
+        (("127.0.0.1:1",), ["pypi-insiders-server.socket does not listen at [::1]:2 yet"]),
+        # The index does not answer: that is a line of its own.
+        ((), []),
+    ],
+)
+def test_an_address_at_which_nothing_listens_is_a_problem(
+    listens: tuple[str, ...], texts: list[str]
+) -> None:
+    """A drop-in has added it: whoever uses it gets no answer."""
+    server = Overview(SERVER, Condition.RUNNING, "running", listens=listens, closed=("[::1]:2",))
+    units = {unit: {"LoadState": "", "ActiveState": ""} for unit in (REQUESTS, SERVER.service)}
+    watcher = Overview(WATCHER, Condition.RUNNING, "running")
+    services = Services(Manager(Path("/nowhere"), (), "257"), server, watcher, units)
+    snapshot: Any = SimpleNamespace(services=services, elsewhere=None)
+    assert [item.text for item in judge_services._server(snapshot)] == texts

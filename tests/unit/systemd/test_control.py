@@ -8,7 +8,7 @@ import pytest
 
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, Settings
-from pypi_insiders.systemd import control, systemctl
+from pypi_insiders.systemd import control, systemctl, unit_files
 from pypi_insiders.systemd.unit_names import SERVER, WATCHER, Part
 from pypi_insiders.util.errors import InsidersError
 
@@ -95,7 +95,7 @@ def test_a_service_is_stopped_though_its_unit_files_are_gone(
 
 
 def _state(unit: str, running: tuple[str, ...]) -> dict[str, str]:
-    return {"ActiveState": "active" if unit in running else "inactive"}
+    return {"Id": unit, "ActiveState": "active" if unit in running else "inactive"}
 
 
 def test_uninstall_stops_what_has_no_unit_files(
@@ -132,3 +132,23 @@ def test_a_masked_timer_keeps_no_other_from_forgetting_its_elapses(
     monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
     control.forget_elapses(["a.timer", "b.timer"])
     assert calls == [("clean", "--what=state", unit) for unit in ("a.timer", "b.timer")]
+
+
+@pytest.mark.parametrize("is_open", [True, False])
+def test_a_socket_with_other_addresses_than_it_was_started_with_counts_as_changed(
+    is_open: bool, paths: Paths, tmp_path: Path
+) -> None:
+    """`systemctl edit` reloads it: `start` then said that the index runs where nothing listens."""
+    setup = control.Setup(paths, Settings(), systemctl.Manager(tmp_path, (tmp_path,), "252"))
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1] if is_open else 1
+        states = {
+            SERVER.trigger: {
+                "NeedDaemonReload": "no",
+                "ActiveState": "active",
+                "Listen": f"127.0.0.1:{port} (Stream)",
+            },
+            SERVER.service: {"NeedDaemonReload": "no"},
+        }
+        found = control._reloaded(SERVER, setup, unit_files.Change({}, frozenset()), states)
+    assert found.units == (frozenset() if is_open else {SERVER.trigger})

@@ -1,5 +1,6 @@
 """service_status: how a service is, of the properties that systemd reports."""
 
+import socket
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -144,3 +145,19 @@ def test_an_update_runs_until_its_process_ends(state: tuple[str, str], expected:
     """And not while systemd still does what follows, as to start the notifier, which looks."""
     shown = dict(zip(("ActiveState", "SubState"), state, strict=True))
     assert service_status.is_updating(shown) == expected
+
+
+def test_addresses_at_which_a_socket_does_not_listen() -> None:
+    """A drop-in has added them since its start; only those of TCP can be seen."""
+    with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
+        opened = [f"127.0.0.1:{it.getsockname()[1]}" for it in (one, two)]
+        closed = ("127.0.0.1:1", "[::1]:1")
+        kinds = ("/run/a b.sock (Stream)", "127.0.0.1:1 (Datagram)")
+        lines = [*(f"{it} (Stream)" for it in (*opened, *closed)), *kinds]
+        trigger = {**dict.fromkeys(service_status.PROPERTIES, ""), "Listen": "\n".join(lines)}
+        assert service_status.unopened({**trigger, "ActiveState": "inactive"}) == ()
+        trigger |= {"ActiveState": "active"}
+        assert service_status.unopened(trigger) == closed
+        seen = service_status._server(trigger, dict.fromkeys(service_status.PROPERTIES, ""), NOW)
+    assert (seen.closed, seen.listens[:2]) == (closed, tuple(opened))
+    assert not set(closed) & set(seen.listens)
