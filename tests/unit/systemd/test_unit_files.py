@@ -693,6 +693,19 @@ def test_a_masked_unit_is_refused_and_all_is_as_it_was(directory: Path, unit: st
     ]
 
 
+def test_a_drop_in_that_is_switched_off_cannot_be_unmasked(directory: Path) -> None:
+    """`systemctl unmask` knows only units: that hint led nowhere."""
+    link = directory / SERVICE_DROP_IN
+    link.parent.mkdir(parents=True)
+    link.symlink_to("/dev/null")
+    with pytest.raises(InsidersError) as caught:
+        install(directory, TEXTS, SERVER)
+    assert (caught.value.message, caught.value.hint) == (
+        f"{link} is a link, which was not created by pypi-insiders",
+        "move that link away",
+    )
+
+
 def test_a_link_to_elsewhere_is_refused_and_its_target_kept(
     directory: Path, tmp_path: Path
 ) -> None:
