@@ -262,7 +262,8 @@ class Machine:
                     return seen
                 if time.monotonic() > deadline:
                     raise TimeoutError(f"still not as wanted after {timeout_s} s: {describe(seen)}")
-                next(news)
+                if next(news, None) is None:
+                    raise RuntimeError(f"the journal is not followed: {follower.stderr_text()}")
         finally:
             follower.stop()
 
