@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime
 from functools import cache
+from io import BytesIO
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -12,11 +13,19 @@ from pypi_insiders.util import times
 from pypi_insiders.util.formatting import counted, size
 from pypi_insiders.util.plain_text import printable
 
+_PARTS_AT_ONCE = 1000
+
 
 def render(template: str, **values: object) -> bytes:
     """Render a template of `templates/people`, as UTF-8."""
+    # Not render(), which has all parts of a page in memory at once: those of an index with
+    # thousands of projects take several times as much as the page.
+    parts = _templates().get_template(template).stream(values)
+    parts.enable_buffering(_PARTS_AT_ONCE)
+    page = BytesIO()
     # What a shell hands on may be no text.
-    return _templates().get_template(template).render(values).encode(errors="replace")
+    parts.dump(page, "utf-8", "replace")
+    return page.getvalue()
 
 
 @cache
