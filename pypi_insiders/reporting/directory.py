@@ -107,7 +107,12 @@ def survey(
             or status.st_mtime_ns != mtime_ns
             or status.st_size != size_bytes
             or status.st_ino != inode
-            or not _is_readable_file(status, user, directory, name)
+            or not stat.S_ISREG(mode := status.st_mode)
+            # An owner needs no more than this bit, and to ask the kernel takes as long as lstat(2).
+            or not (
+                (mode & stat.S_IRUSR and status.st_uid == user)
+                or os.access(f"{directory}/{name}", os.R_OK)
+            )
         ):
             return False
         digest = stated.get(name)
@@ -121,7 +126,7 @@ def survey(
         # To open a missing database would create it, and this writes nothing.
         if is_there(paths.record):
             with contextlib.closing(MetadataCache(paths.record, paths.distributions)) as record:
-                entries = record.entries(unless=is_known)
+                entries = record.entries_unless(is_known)
         for name in left:
             listing.add(name, "", look(name))
     files = listing.files(paths.distributions)
@@ -178,15 +183,6 @@ def _looking(directory: Path) -> Iterator[Callable[[str], os.stat_result | None]
         yield look
     finally:
         os.close(descriptor)
-
-
-def _is_readable_file(status: os.stat_result, user: int, directory: str, name: str) -> bool:
-    if not stat.S_ISREG(status.st_mode):
-        return False
-    # An owner needs no more than this bit, and to ask the kernel takes as long as lstat(2).
-    if status.st_mode & stat.S_IRUSR and status.st_uid == user:
-        return True
-    return os.access(f"{directory}/{name}", os.R_OK)
 
 
 class _Listing:

@@ -153,6 +153,8 @@ def test_an_entry_of_which_no_true_page_is_made_counts_as_missing(
     whole = {OTHER.name: OTHER, BROKEN.name: BROKEN}
     assert record.entries() == whole
     assert record.converted(lambda entry: entry) == whole
+    assert record.entries_unless(lambda _: False) == whole
+    assert record.entries_unless(lambda facts: facts[0] == OTHER.name) == {BROKEN.name: BROKEN}
     assert record.entry(ENTRY.name) is None
 
 
