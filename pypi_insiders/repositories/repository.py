@@ -36,6 +36,10 @@ _SCP_LIKE = (
     # (CVE-2017-1000117).
     r"(?:[A-Za-z0-9_.][A-Za-z0-9_.-]*@)?[A-Za-z0-9][A-Za-z0-9_.-]*:(?!//)[^-@][^@]*"
 )
+# The name becomes a path in the state and the cache, and an argument of commands: it must not
+# contain `..`, or look like an option.
+_PART = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
+_NAME = f"{_PART}(?:/{_PART})+"
 # File names have up to 255 bytes, and temporary files up to 30 more than a name of this length.
 _MAX_NAME = 225
 _EVERY_TAG = Pattern()
@@ -50,12 +54,9 @@ def parse_name(text: str) -> str:
     Raises:
         UsageError: it is malformed.
     """
-    # The name becomes a path in the state and the cache, and an argument of commands: it must not
-    # contain `..`, or look like an option.
-    part = r"(?!\.{1,2}(?:/|$))[A-Za-z0-9_.][A-Za-z0-9_.-]*"
     # `.git` is what a name copied from a clone URL ends with.
     name = re.sub(r"(?:\.git)+\Z", "", text)
-    if re.fullmatch(f"{part}(?:/{part})+", name) is None:
+    if re.fullmatch(_NAME, name) is None:
         raise UsageError(
             # What was pasted may be an address with a token.
             f"{without_credentials(text)!r} is not a repository of the form NS/PROJ",

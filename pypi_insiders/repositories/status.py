@@ -4,6 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Mapping, Set
+from operator import itemgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -149,17 +150,14 @@ def _newest(known: RepositoryState, context: StatusContext, project: str | None)
     yanked = context.yanked.get(project or "")
     # By file, not by the state alone: a release counts if one of its files is still served.
     there = [
-        build
+        (Version(build.version), build)
         for build in known.builds
         if (build.uploaded_to or not context.served.isdisjoint(build.files))
         and not (yanked and canonicalize_version(build.version) in yanked)
     ]
     # Source: PEP 440, "Handling of pre-releases".
-    return max(there, key=lambda build: _rank(Version(build.version)), default=None)
-
-
-def _rank(version: Version) -> tuple[bool, Version]:
-    return not version.is_prerelease, version
+    final = [item for item in there if not item[0].is_prerelease]
+    return max(final or there, key=itemgetter(0), default=(None, None))[1]
 
 
 def _warnings(
