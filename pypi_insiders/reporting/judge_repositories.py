@@ -112,7 +112,7 @@ def _unchecked(snapshot: Snapshot, item: RepositoryStatus) -> Iterator[Item]:
     files = snapshot.files
     if isinstance(files, InsidersError) or item.project not in files.projects:
         return
-    if item.newest is None and item.check.tried_at is None:
+    if not item.known.builds and not (item.check.tried_at or item.check.checked_at):
         yield warning(
             item.name,
             f"never checked, so it is unknown whether the releases of {item.project} that are "
