@@ -1,8 +1,8 @@
 """Which tests are journeys. The fixtures of all tests are in `support/fixtures.py`."""
 
+import gc
 import os
-from itertools import compress
-from operator import not_
+from itertools import islice
 from pathlib import Path
 
 import fixtures
@@ -34,10 +34,19 @@ _LONG = {
     "test_watchers",
 }
 
+# Whose tests wait for a time limit to pass, most of a minute together, and compute little.
+_WAITING = {"test_application", "test_limits", "test_process", "test_proof", "test_pulse"}
+
 
 def pytest_configure(config: pytest.Config) -> None:
     """Register the fixtures; in `pytest_plugins`, `fixtures` would be the module of pytest."""
     config.pluginmanager.register(fixtures, "support.fixtures")
+
+
+def pytest_collection_finish() -> None:
+    """Keep thousands of tests, which stay, out of each search for what nobody uses any more."""
+    gc.collect()
+    gc.freeze()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,11 +62,26 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def _ordered(items: list[pytest.Item]) -> list[pytest.Item]:
-    """Let each process begin with a part of what is long; it gets as many tests as the others."""
+    """Let each process begin with a part of what is long; it gets as many tests as the others.
+
+    Of what waits, every other process gets a part: the rest compute meanwhile, and what is left for
+    the end is no waiting.
+    """
     count = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    is_long = [item.path.stem in _LONG and _JOURNEYS in item.path.parents for item in items]
-    long = list(compress(items, is_long))
-    rest = list(compress(items, map(not_, is_long)))
-    ends = [len(rest) * number // count for number in range(count + 1)]
-    parts = [(long[at::count], rest[ends[at] : ends[at + 1]]) for at in range(count)]
-    return [item for part in parts for some in part for item in some]
+    kinds: dict[str, list[pytest.Item]] = {"long": [], "waiting": [], "": []}
+    for item in items:
+        kinds[_kind(item.path)].append(item)
+    rest = iter(kinds[""])
+    ordered: list[pytest.Item] = []
+    for at in range(count):
+        ordered += kinds["long"][at::count]
+        if at % 2 == 0:
+            ordered += kinds["waiting"][at // 2 :: (count + 1) // 2]
+        ordered += islice(rest, max(0, len(items) * (at + 1) // count - len(ordered)))
+    return [*ordered, *rest]
+
+
+def _kind(path: Path) -> str:
+    if _JOURNEYS in path.parents:
+        return "long" if path.stem in _LONG else ""
+    return "waiting" if path.stem in _WAITING else ""
