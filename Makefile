@@ -1,6 +1,7 @@
 # Two commands for a fresh machine with git, make and Python >= 3.11: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+IN_MEMORY := tests/support/in-memory
 # For packagers; $(PYTHON) has build and installer.
 DESTDIR ?=
 PREFIX ?= /usr/local
@@ -15,10 +16,10 @@ demo: .venv/.ready
 	$(BIN)/python tests/demo.py
 
 test: .venv/.ready
-	$(BIN)/pytest
+	$(IN_MEMORY) $(BIN)/pytest
 
 test-fast: .venv/.ready
-	$(BIN)/pytest -m "not journey" tests/unit
+	$(IN_MEMORY) $(BIN)/pytest -m "not journey" tests/unit
 
 coverage: .venv/.ready
 	$(BIN)/coverage erase
@@ -30,7 +31,7 @@ lint: .venv/.ready
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	if command -v shellcheck >/dev/null; then shellcheck tests/support/user-manager .ci/run .ci/clean-system; fi
+	if command -v shellcheck >/dev/null; then shellcheck tests/support/user-manager tests/support/in-memory .ci/run .ci/clean-system; fi
 
 # FUZZ_EXAMPLES are those of all tests together; the suite tries some hundred of each.
 fuzz: .venv/.ready
