@@ -206,17 +206,17 @@ def _overdue(snapshot: Snapshot, services: Services) -> str | None:
         return None
     seen = services.watcher
     if seen.is_working:
-        what = "the running update began"
+        what = "the running update began at"
         at_s = seconds(service["InactiveExitTimestamp"])
     else:
         # Before the first update ends, the timer is as old as the wait.
-        what = "the last update ended"
+        what = "no update has ended since"
         at_s = max(seen.last_run or 0, seen.since or 0)
     # A clock that was set back makes the time negative, and nothing overdue.
     if not at_s or snapshot.now.timestamp() - at_s <= _OVERDUE * interval_s:
         return None
     at = times.clock(times.at(at_s, snapshot.now))
-    return f"{what} at {at}, more than {_OVERDUE} intervals ago"
+    return f"{what} {at}, more than {_OVERDUE} intervals ago"
 
 
 def _units(state: UnitState, *, is_elsewhere: bool) -> Iterator[Item]:

@@ -106,3 +106,18 @@ def test_an_address_at_which_nothing_listens_is_a_problem(
     services = Services(Manager(Path("/nowhere"), (), "257"), server, watcher, units)
     snapshot: Any = SimpleNamespace(services=services, elsewhere=None)
     assert [item.text for item in judge_services._server(snapshot)] == texts
+
+
+def test_before_an_update_ends_an_overdue_one_is_not_said_to_have_ended() -> None:
+    """The timer was started at that time; each run since may have been skipped."""
+    watcher = Overview(WATCHER, Condition.RUNNING, "running", since=900_000, next_run=1_000_100)
+    units = {unit: {"DropInPaths": "", "Result": "exec-condition"} for unit in WATCHER.units}
+    server = Overview(SERVER, Condition.RUNNING, "running")
+    services = Services(Manager(Path("/nowhere"), (), "257"), server, watcher, units)
+    snapshot: Any = SimpleNamespace(
+        now=datetime.fromtimestamp(1_000_000, UTC), settings=Settings(), services=services
+    )
+    (item,) = judge_services._watcher(snapshot)
+    assert item.text == (
+        "no update has ended since 1970-01-11 10:00:00 UTC, more than 3 intervals ago"
+    )
