@@ -215,7 +215,7 @@ def save(paths: Paths, alerts: Alerts) -> None:
             asdict(alert)
             for alert in alerts.values()
             if alert.status != AlertStatus.RECOVERED
-            # Two files, as ExecStartPost= of the server tests only for its own.
+            # Two files, as ExecStopPost= of the server tests only for its own.
             and (alert.subject == SERVER.name) == (part == SERVER.name)
         ]
         _put(_open(paths, part), items)
