@@ -101,7 +101,9 @@ def look(paths: Paths, known: Iterable[str] = ()) -> Found:
         subjects.add(SERVER.name)
     if not is_updating:
         subjects |= by_updates - {WATCHER.name}
-        if _has_run(watcher) or exit_codes.is_failure(watcher["Result"]):
+        # One that was stopped is no recovery.
+        is_over = _has_run(watcher) and not service_status.was_interrupted(watcher)
+        if is_over or exit_codes.is_failure(watcher["Result"]):
             subjects.add(WATCHER.name)
     judged = judge(seen)
     services_seen.remember(paths, seen, judged)

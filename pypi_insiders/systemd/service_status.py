@@ -1,6 +1,7 @@
 """Read the state of the two services."""
 
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
 from enum import IntEnum
@@ -320,8 +321,13 @@ def _result(service: Mapping[str, str], last_run: float | None) -> str | None:
         return "failed"
     if last_run is None:
         return None
-    # `stop` and a logout end it by a signal, which is no failure.
-    return "succeeded" if service["ExecMainStatus"] in ("", "0") else "interrupted"
+    return "interrupted" if was_interrupted(service) else "succeeded"
+
+
+def was_interrupted(service: Mapping[str, str]) -> bool:
+    """Return whether SIGTERM ended the last update, as of `stop` and a logout: no failure."""
+    # 143 by its handler. Others are a success by SuccessExitStatus= of the user.
+    return service["ExecMainStatus"] in ("15", "143")
 
 
 def index_url() -> str | None:
@@ -351,13 +357,13 @@ def unopened(socket: Mapping[str, str]) -> tuple[str, ...]:
     """
     if socket["ActiveState"] != "active":
         return ()
-    found = (line.rpartition(" (") for line in socket["Listen"].splitlines())
-    streams = (address.rpartition(":") for address, _, kind in found if kind == "Stream)")
-    return tuple(
-        f"{host}:{port}"
-        for host, _, port in streams
-        if port.isdecimal() and not listeners.on(int(port), (host.strip("[]").partition("%")[0],))
+    # `127.0.0.1:31411`, `[::1]:31411` or `[fe80::1]:31411%eth0`; not `/run/a:1` or `vsock:1:2`.
+    streams = re.finditer(
+        r"^((?:\[([\da-f:.]+)\]|([\d.]+)):(\d+)(?:%\S+)?) \(Stream\)$",
+        socket["Listen"],
+        re.MULTILINE,
     )
+    return tuple(it[1] for it in streams if not listeners.on(int(it[4]), (it[2] or it[3],)))
 
 
 def is_socket_closed() -> bool:

@@ -46,7 +46,7 @@ class Listener(NamedTuple):
 
 def on(port: int, addresses: tuple[str, ...]) -> list[Listener]:
     """Find the listeners on a port at one of these addresses, or at the wildcard address."""
-    wanted = {ip_address(address) for address in addresses}
+    wanted = {_as_ipv4(ip_address(address)) for address in addresses}
     return [
         listener
         for listener in _all(port)
@@ -78,7 +78,10 @@ def _all(port: int) -> Iterator[Listener]:
 def _address(words: str) -> IPv4Address | IPv6Address:
     # The kernel prints each 32-bit word as a number in the byte order of this machine.
     numbers = (int(words[at : at + 8], 16) for at in range(0, len(words), 8))
-    address = ip_address(b"".join(struct.pack("=I", number) for number in numbers))
+    return _as_ipv4(ip_address(b"".join(struct.pack("=I", number) for number in numbers)))
+
+
+def _as_ipv4(address: IPv4Address | IPv6Address) -> IPv4Address | IPv6Address:
     # An IPv6 socket also listens on IPv4, as ::ffff:127.0.0.1.
     return getattr(address, "ipv4_mapped", None) or address
 

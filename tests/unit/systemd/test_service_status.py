@@ -117,6 +117,9 @@ def test_a_service_may_run_without_its_unit_files(
          ("last update interrupted 1 min ago",)),
         ({"ExecMainExitTimestamp": "@999940", "ExecMainStatus": "15"},
          ("last update interrupted 1 min ago",)),
+        # A success by SuccessExitStatus= of the user.
+        ({"ExecMainExitTimestamp": "@999940", "ExecMainStatus": "75"},
+         ("last update succeeded 1 min ago",)),
         # No failure, and no word of the run before.
         ({"ExecMainExitTimestamp": "@999940", "Result": "exec-condition"},
          ("last update skipped by its ExecCondition=",)),
@@ -150,14 +153,18 @@ def test_an_update_runs_until_its_process_ends(state: tuple[str, str], expected:
 def test_addresses_at_which_a_socket_does_not_listen() -> None:
     """A drop-in has added them since its start; only those of TCP can be seen."""
     with socket.create_server(("127.0.0.1", 0)) as one, socket.create_server(("", 0)) as two:
-        opened = [f"127.0.0.1:{it.getsockname()[1]}" for it in (one, two)]
-        closed = ("127.0.0.1:1", "[::1]:1")
-        kinds = ("/run/a b.sock (Stream)", "127.0.0.1:1 (Datagram)")
+        ports = [it.getsockname()[1] for it in (one, two)]
+        opened = [f"127.0.0.1:{ports[0]}", f"[::ffff:127.0.0.1]:{ports[0]}", f"[::1]:{ports[1]}"]
+        closed = ("127.0.0.1:1", "[::1]:1", "[fe80::1]:1%eth0")
+        kinds = (
+            "/run/a b.sock (Stream)", "/run/a:1 (Stream)", "@a:1 (Stream)", "vsock:2:1 (Stream)",
+            "127.0.0.1:1 (Datagram)",
+        )  # fmt: skip
         lines = [*(f"{it} (Stream)" for it in (*opened, *closed)), *kinds]
         trigger = {**dict.fromkeys(service_status.PROPERTIES, ""), "Listen": "\n".join(lines)}
         assert service_status.unopened({**trigger, "ActiveState": "inactive"}) == ()
         trigger |= {"ActiveState": "active"}
         assert service_status.unopened(trigger) == closed
         seen = service_status._server(trigger, dict.fromkeys(service_status.PROPERTIES, ""), NOW)
-    assert (seen.closed, seen.listens[:2]) == (closed, tuple(opened))
+    assert (seen.closed, seen.listens[:3]) == (closed, tuple(opened))
     assert not set(closed) & set(seen.listens)
