@@ -285,7 +285,6 @@ def _watcher(
     next_run = systemctl.next_run(part.trigger, trigger) if is_active else None
     # The last STATUS= stays after the end, and would look like an update that still runs.
     progress = service["StatusText"] if is_working else None
-
     result = None if is_working else _result(service, last_run)
 
     def details() -> Iterator[str]:
@@ -326,7 +325,6 @@ def _result(service: Mapping[str, str], last_run: float | None) -> str | None:
 
 def was_interrupted(service: Mapping[str, str]) -> bool:
     """Return whether SIGTERM ended the last update, as of `stop` and a logout: no failure."""
-    # 143 by its handler. Others are a success by SuccessExitStatus= of the user.
     return service["ExecMainStatus"] in ("15", "143")
 
 
@@ -358,19 +356,15 @@ def unopened(socket: Mapping[str, str]) -> tuple[str, ...]:
     if socket["ActiveState"] != "active":
         return ()
     # `127.0.0.1:31411`, `[::1]:31411` or `[fe80::1]:31411%eth0`; not `/run/a:1` or `vsock:1:2`.
-    streams = re.finditer(
-        r"^((?:\[([\da-f:.]+)\]|([\d.]+)):(\d+)(?:%\S+)?) \(Stream\)$",
-        socket["Listen"],
-        re.MULTILINE,
-    )
+    form = r"(?m)^((?:\[([\da-f:.]+)\]|([\d.]+)):(\d+)(?:%\S+)?) \(Stream\)$"
+    streams = re.finditer(form, socket["Listen"])
     return tuple(it[1] for it in streams if not listeners.on(int(it[4]), (it[2] or it[3],)))
 
 
 def is_socket_closed() -> bool:
     """Return whether the socket unit of the index is active and nothing listens."""
     has = systemctl.show(SERVER.trigger, "ActiveState", "Listen")
-    is_any_open = len(unopened(has)) < len(addresses(has["Listen"]))
-    return has["ActiveState"] == "active" and not is_any_open
+    return has["ActiveState"] == "active" and len(unopened(has)) == len(addresses(has["Listen"]))
 
 
 def url(listens: Sequence[str]) -> str | None:
