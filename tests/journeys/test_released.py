@@ -169,6 +169,8 @@ def test_the_command_runs_in_a_unit_of_its_own(machine: Machine, port: int, tmp_
         "release-command was not started: pypi-insiders-released@.service is not installed"
     )
     assert machine.read_text("own") == "v1.0\n" * 2
+    # A quick machine is here with the sixth start within ten seconds.
+    machine.run("systemctl", "--user", "reset-failed", "pypi-insiders-watcher.service")
     machine.run("pypi-insiders", "watcher", "restart")
     machine.wait_for(("cat", "own"), lambda done: done.stdout.endswith("v1.1\n"))
     assert len(machine.read_text("record").splitlines()) == 1
