@@ -57,18 +57,24 @@ def test_a_closed_socket_is_opened_again(is_closed: bool, monkeypatch: pytest.Mo
     assert calls == [("restart", SERVER.service), *(opened if is_closed else [])]
 
 
+def _uninstalled(directory: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
+    """Uninstall from a unit directory; return what was asked of systemctl."""
+    calls: list[tuple[str, ...]] = []
+    manager = systemctl.Manager(directory, (directory,), "262")
+    monkeypatch.setattr(systemctl, "manager", lambda: manager)
+    monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
+    monkeypatch.setattr(systemctl, "show", lambda *_: {"ActiveState": "inactive"})
+    control.uninstall()
+    return calls
+
+
 def test_units_that_are_stopped_together_need_not_all_be_known(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """systemd 262 stops none of several if it does not know one: `uninstall` left an index."""
     for unit in SERVER.units:
         (tmp_path / unit).write_text("# Installed by pypi-insiders 1.0\n")
-    calls: list[tuple[str, ...]] = []
-    manager = systemctl.Manager(tmp_path, (tmp_path,), "262")
-    monkeypatch.setattr(systemctl, "manager", lambda: manager)
-    monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
-    monkeypatch.setattr(systemctl, "show", lambda *_: {"ActiveState": "inactive"})
-    control.uninstall()
+    calls = _uninstalled(tmp_path, monkeypatch)
     stopped = [units for verb, *units in calls if verb == "stop"]
     assert [[unit] for unit in SERVER.units] == stopped[:2]
     assert {len(units) for units in stopped} == {1}
@@ -102,12 +108,7 @@ def test_uninstall_stops_what_has_no_unit_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise the index would listen until the next logout, and its port stay taken."""
-    calls: list[tuple[str, ...]] = []
-    manager = systemctl.Manager(tmp_path, (tmp_path,), "252")
-    monkeypatch.setattr(systemctl, "manager", lambda: manager)
-    monkeypatch.setattr(systemctl, "try_call", lambda *words: calls.append(words))
-    monkeypatch.setattr(systemctl, "show", lambda *_: {"ActiveState": "inactive"})
-    control.uninstall()
+    calls = _uninstalled(tmp_path, monkeypatch)
     assert {("stop", unit) for unit in (*SERVER.units, *WATCHER.units)} <= set(calls)
 
 
