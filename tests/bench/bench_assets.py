@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
@@ -67,6 +68,9 @@ class Forge:
 
 def assets(directory: Path) -> None:
     """Measure in an empty directory, and print lines of the table."""
+    if shutil.which("curl") is None:
+        print("curl: not installed")
+        return
     certificate = make_certificate(directory)
     projects = [create(directory, f"insiders-bench-{n}", f"me/bench-{n}") for n in range(MANY)]
     files = {}
