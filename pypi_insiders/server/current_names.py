@@ -2,6 +2,7 @@
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -29,6 +30,8 @@ class CurrentNames:
     def __init__(self, paths: Paths, *, is_learning: bool = True) -> None:
         self.paths = paths
         self._is_learning = is_learning
+        # Asked for at each request: to join the path and to convert it took longer than stat(2).
+        self._stamped = str(paths.repositories), str(paths.held_names)
         self._lock = threading.Lock()
         self._seen: object = None
         self._names = Names({}, {})
@@ -60,9 +63,9 @@ class CurrentNames:
 
     def _stamp(self) -> tuple[object, ...]:
         found: list[object] = []
-        for path in (self.paths.repositories, self.paths.held_names):
+        for path in self._stamped:
             try:
-                status = path.stat()
+                status = os.stat(path)  # noqa: PTH116 - as `listing.stamp`
             except OSError as error:
                 # With the number, so that unreadable differs from missing.
                 found.append((error.errno, 0, 0))
