@@ -9,12 +9,17 @@ def main() -> None:
     # Nearly all that is imported and read stays until the end. With Python's threshold of 700 new
     # objects, searching them for cycles takes a tenth of the time of most commands.
     gc.set_threshold(20_000)
+    # `LazyGroup.load` enables it for the command.
+    gc.disable()
     try:
         from pypi_insiders.cli import main as run
 
         run()
     except KeyboardInterrupt:  # before or after `run` can catch it
         sys.exit(130)
+    finally:
+        # An interpreter that ends searches everything once more.
+        gc.freeze()
 
 
 if __name__ == "__main__":
