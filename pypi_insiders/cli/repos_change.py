@@ -8,13 +8,11 @@ import click
 from pypi_insiders.cli import completers, confirmation, timers
 from pypi_insiders.cli.common import CommonCommand, note, report
 from pypi_insiders.cli.let_go import report_let_go
-from pypi_insiders.cli.repos_add import IN_CLEAR_TEXT
 from pypi_insiders.cli.unnamed import report_unnamed
 from pypi_insiders.config.paths import Paths, default_paths
 from pypi_insiders.config.toml_fields import as_toml
 from pypi_insiders.repositories import changes, intervals, releases, state
 from pypi_insiders.repositories.repository import Repository, is_insecure
-from pypi_insiders.update import removal
 from pypi_insiders.util.errors import InsidersError, UsageError
 from pypi_insiders.util.without_credentials import without_credentials
 
@@ -96,6 +94,8 @@ def _report_changes(paths: Paths, old: Repository, new: Repository) -> None:
             was = f" (was {as_toml(before[key])})" if key in before else ""
             report(f"{old.name}: {key} = {as_toml(now[key])}{was}")
     if is_insecure(new.remote) and new.remote != old.remote:
+        from pypi_insiders.cli.repos_add import IN_CLEAR_TEXT
+
         logging.getLogger(__name__).warning(IN_CLEAR_TEXT, new.name)
     if (old.remote, old.project) != (new.remote, new.project):
         known = state.load(paths.state, old.name)
@@ -122,6 +122,9 @@ def remove(names: tuple[str, ...], purge: bool, yes: bool, dry_run: bool) -> Non
     listed and you are asked first. Installers get a project without any release from the fallback
     index again.
     """
+    # Here, as TAB completes its arguments without the update.
+    from pypi_insiders.update import removal
+
     paths = default_paths()
     # Before the removal, after which `repos.toml` has them no longer.
     own = _intervals(paths)

@@ -1,11 +1,13 @@
 """Warn of a repository whose project name nobody knows, or that another one has."""
 
 import logging
+from typing import TYPE_CHECKING
 
-from pypi_insiders.update.naming import Naming
+if TYPE_CHECKING:
+    from pypi_insiders.update.naming import Naming
 
 
-def report_unnamed(name: str, naming: Naming | None, owner: str | None = None) -> None:
+def report_unnamed(name: str, naming: "Naming | None", owner: str | None = None) -> None:
     """Warn that installers can get a public package, and say how to name the project.
 
     Args:

@@ -3,9 +3,6 @@
 import contextlib
 
 from pypi_insiders.config.paths import Paths
-from pypi_insiders.index import catalog
-from pypi_insiders.index.metadata_cache import MetadataCache
-from pypi_insiders.repositories import state
 from pypi_insiders.systemd import systemctl
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util.files import is_there, make_directory
@@ -17,6 +14,10 @@ def create(paths: Paths) -> None:
     Raises:
         InsidersError: a directory cannot be created.
     """
+    from pypi_insiders.index import catalog
+    from pypi_insiders.index.metadata_cache import MetadataCache
+    from pypi_insiders.repositories import state
+
     is_new = not is_there(paths.data)
     make_directory(paths.state)
     make_directory(paths.data)

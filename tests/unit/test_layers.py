@@ -58,9 +58,12 @@ INNER_IMPORTS = {
     "cli.config:show": TAB,
     "cli.exec:_provide": "with --no-update nothing is updated; and the password is taken before",
     "cli.export:export": TAB,
+    "cli.let_go:report_let_go": TAB,
     "cli.released:released": TAB,
     "cli.releases:prune": TAB,
     "cli.releases:unpublish": TAB,
+    "cli.repos_change:_report_changes": "only for a URL of http",
+    "cli.repos_change:remove": f"{TAB}, in half of the time",
     "cli.service:wait": "rich: only on a terminal",
     "cli.show:show": TAB,
     "cli.status:status": TAB,
@@ -81,6 +84,9 @@ INNER_IMPORTS = {
     "reporting.index_check:_get": "as `_connected`",
     "index.archives:_check_wheel": "installer: the index starts without it",
     "index.file_contents:_understand": "packaging.metadata: most files are known already",
+    "repositories.data_directories:create": (
+        "the index, a fifth of `server status` and `watcher status`: only what starts them needs it"
+    ),
     "repositories.nearest:closest": "difflib: only for wrong names",
     "repositories.registry:save": "tomlkit: only what changes repos.toml needs it",
     "server.exporting.bucket:export": "obstore: an extra, which may be missing",
