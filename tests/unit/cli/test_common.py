@@ -1,11 +1,14 @@
 """-q: a command prints nothing but warnings and errors, and what it was asked to print."""
 
+import gc
 from pathlib import Path
 
 import pytest
 import terminal
 from fixtures import COMMAND, Person
 from wheels import wheel
+
+from pypi_insiders.cli import cli
 
 
 def test_what_is_done_is_done_without_a_word(person: Person, tmp_path: Path) -> None:
@@ -73,3 +76,14 @@ def test_messages_have_colours_where_they_are_wanted(person: Person) -> None:
         if (lines := terminal.run(argv, person.environment, columns=80, status=1, **variables))
     ]
     assert coloured == [True, False, False]
+
+
+def test_what_runs_for_long_collects_its_garbage() -> None:
+    """The program starts without, and each group that imports a command ends that."""
+    gc.disable()
+    try:
+        assert cli.load("update")
+        assert gc.isenabled()
+    finally:
+        gc.unfreeze()
+        gc.enable()
