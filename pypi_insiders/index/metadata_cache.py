@@ -1,32 +1,19 @@
 """Cache the metadata of each distribution file in a database shared by processes."""
 
-import contextlib
-import errno
-import logging
 import os
 import re
-import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 
 from pypi_insiders.index import distribution
-from pypi_insiders.util.errors import InsidersError
-from pypi_insiders.util.files import is_there, locked, set_aside
 
 if TYPE_CHECKING:
     from pypi_insiders.index.file_contents import Contents
 
-_log = logging.getLogger(__name__)
-
 T = TypeVar("T")
 
-_FORMAT = 2
-"""Since 2, entries of missing files are kept, unless their release was taken back."""
-_BUSY_TIMEOUT_S = 10
 # No ORM and no migration tool: what is lost here is read again from the files.
 _FACTS = "name, size_bytes, mtime_ns, inode, project, sha256, repository, problem"
 _COLUMNS = f"{_FACTS}, version, metadata_sha256, requires_python, published_us, tag, commit_id"
@@ -48,14 +35,6 @@ _OF_ALL = f"FROM files NOT INDEXED WHERE directory = ? AND {_IS_WHOLE}"
 _ALL, _ALL_FACTS = f"SELECT {_COLUMNS} {_OF_ALL}", f"SELECT {_FACTS} {_OF_ALL}"
 Facts = tuple[str, int, int, int, str, str, str | None, str | None]
 """The columns of `_FACTS`: with the repository of the origin, and why the file is not served."""
-# The key has the directory: `server run --dist-dir` serves another one with the same database.
-_SCHEMA = f"""
-CREATE TABLE IF NOT EXISTS files (
-    directory TEXT NOT NULL, {_COLUMNS.replace("name,", "name TEXT NOT NULL,", 1)}, metadata BLOB,
-    PRIMARY KEY (directory, name)
-);
-PRAGMA user_version = {_FORMAT};
-"""
 
 
 class Identity(NamedTuple):
@@ -127,16 +106,16 @@ class MetadataCache:
     """
 
     def __init__(self, database: Path, directory: Path) -> None:
-        self._database = database
         # SQLite takes UTF-8 only, and a path may have any bytes.
         self._directory = os.fsencode(directory.absolute()).decode(errors="backslashreplace")
-        # SQLite lets threads share a connection, but a transaction is one of all of them.
-        self._lock = threading.Lock()
-        self._connection = _open(database)
+        # Here, as `status` and `repos list` of an empty index open no database.
+        from pypi_insiders.index.metadata_database import MetadataDatabase
+
+        self._database = MetadataDatabase(database, _COLUMNS)
 
     def close(self) -> None:
         """Close the database."""
-        self._connection.close()
+        self._database.close()
 
     def entries(self) -> dict[str, Entry]:
         """Read all entries, by file name."""
@@ -147,18 +126,18 @@ class MetadataCache:
         names: list[str] = []
         # Of many files nearly all are known, and to read all of their columns takes half as long
         # again.
-        with self._using() as connection:
+        with self._database.using() as connection:
             rows = connection.execute(_ALL_FACTS, (self._directory,))
             names = [facts[0] for facts in rows if not is_known(facts)]
         return {entry.name: entry for entry in map(self.entry, names) if entry}
 
     def converted(self, convert: Callable[[Entry], T]) -> dict[str, T]:
         """Read all entries, and convert each before the next is read; by file name."""
-        with self._using() as connection:
+        with self._database.using() as connection:
             rows = connection.execute(_ALL, (self._directory,))
             now_us = time.time_ns() // 1000
             return {row[0]: convert(_entry(row, now_us)) for row in rows if _is_true(row)}
-        # Reached after an error of the database only, which `_using` suppresses.
+        # Reached after an error of the database only, which `using` suppresses.
         return {}
 
     def projects(self) -> set[str]:
@@ -167,14 +146,14 @@ class MetadataCache:
             "SELECT DISTINCT project FROM files WHERE directory = ? AND project != '' "
             "AND typeof(project) = 'text' AND sha256 != ''"
         )
-        with self._using() as connection:
+        with self._database.using() as connection:
             return {row[0] for row in connection.execute(query, (self._directory,))}
         return set()
 
     def entry(self, name: str) -> Entry | None:
         """Read the entry of a file; `None` if it has none."""
         query = f"SELECT {_COLUMNS} FROM files WHERE directory = ? AND name = ? AND {_IS_WHOLE}"  # noqa: S608
-        with self._using() as connection:
+        with self._database.using() as connection:
             row = connection.execute(query, (self._directory, name)).fetchone()
             return _entry(row, time.time_ns() // 1000) if row and _is_true(row) else None
         return None
@@ -185,7 +164,7 @@ class MetadataCache:
             "SELECT metadata FROM files WHERE directory = ? AND name = ? AND metadata_sha256 = ? "
             "AND typeof(metadata) = 'blob'"
         )
-        with self._using() as connection:
+        with self._database.using() as connection:
             key = (self._directory, entry.name, entry.metadata_sha256)
             row = connection.execute(query, key).fetchone()
             return bytes(row[0]) if row else None
@@ -203,30 +182,14 @@ class MetadataCache:
         statement = (
             f"INSERT OR REPLACE INTO files (directory, {_COLUMNS}, metadata) VALUES ({marks})"  # noqa: S608
         )
-        with self._using() as connection:
+        with self._database.using() as connection:
             connection.execute(statement, values)
 
     def forget(self, names: Iterable[str]) -> None:
         """Delete the entries of files."""
         keys = [(self._directory, name) for name in names]
-        with self._using() as connection:
+        with self._database.using() as connection:
             connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", keys)
-
-    @contextmanager
-    def _using(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            try:
-                with self._connection:
-                    yield self._connection
-            except sqlite3.Error as error:
-                if _is_damage(error):
-                    self._connection.close()
-                    self._connection = _open(self._database, is_doubtful=True)
-                else:
-                    _log.warning("cannot use the metadata cache %s: %s", self._database, error)
-            except OverflowError:
-                # A time or an inode of the file is beyond 64 bits: it is examined at each start.
-                pass
 
 
 def _is_true(row: Sequence[Any]) -> bool:
@@ -257,123 +220,3 @@ def _entry(row: Sequence[Any], now_us: int) -> Entry:
         None if repository is None else Origin(repository, tag, commit),
         problem,
     )
-
-
-class _DamagedError(sqlite3.DatabaseError):
-    """A database is damaged, or of another program."""
-
-
-class _NewerError(sqlite3.DatabaseError):
-    """A database was written by a newer version of this program; it is left unchanged."""
-
-
-def _is_damage(error: sqlite3.Error) -> bool:
-    """Return whether a database is damaged, not only locked, full or inaccessible."""
-    # The low byte is the primary result code. Source: https://www.sqlite.org/rescode.html
-    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
-    return isinstance(error, _DamagedError) or code in (
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_NOTADB,
-    )
-
-
-def _open(database: Path, *, is_doubtful: bool = False) -> sqlite3.Connection:
-    """Open a database, or create it where it is missing or damaged.
-
-    Args:
-        database: the file.
-        is_doubtful: whether the whole file is to be checked.
-    """
-    try:
-        # One process at a time creates it: SQLite's busy timeout does not apply to a change of the
-        # journal mode, which fails at once.
-        with locked(database.with_name(f"{database.name}.lock")):
-            try:
-                _demand_file(database)
-                return _connect(str(database), is_doubtful=is_doubtful)
-            except sqlite3.Error as error:
-                if not _is_damage(error):
-                    raise
-                aside = _put_aside(database)
-                _log.warning("%s is damaged: %s; moved to %s", database, error, aside.name)
-                return _connect(str(database))
-    except (sqlite3.Error, InsidersError, OSError) as error:
-        _log.warning("cannot use %s: %s; using a temporary cache in memory", database, error)
-        return _connect(":memory:")
-
-
-def _demand_file(database: Path) -> None:
-    # SQLite's own error for all of these is "unable to open database file".
-    if os.path.lexists(database):
-        if not database.is_file():
-            raise _DamagedError("it is not a file")
-        if not os.access(database, os.R_OK | os.W_OK):
-            raise _DamagedError(os.strerror(errno.EACCES))
-
-
-def _put_aside(database: Path) -> Path:
-    # Renamed, not deleted, together with its journal: other processes may have it open.
-    aside = set_aside(database)
-    for suffix in ("-wal", "-shm"):
-        with contextlib.suppress(FileNotFoundError):
-            Path(f"{database}{suffix}").replace(f"{aside}{suffix}")
-    return aside
-
-
-def _connect(database: str, *, is_doubtful: bool = False) -> sqlite3.Connection:
-    connection = sqlite3.connect(database, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
-    try:
-        version = connection.execute("PRAGMA user_version").fetchone()[0]
-        if version > _FORMAT:
-            raise _NewerError("it was written by a newer version of this program")
-        if version < 0:
-            raise _DamagedError(f"its format is {version}")
-        if (
-            is_doubtful
-            and (found := connection.execute("PRAGMA quick_check(1)").fetchone()[0]) != "ok"
-        ):
-            # quick_check reads the whole file, so it is made after an error only.
-            raise _DamagedError(found)
-        # In WAL mode readers and the one writer do not wait for each other, and a power cut
-        # damages nothing.
-        connection.execute("PRAGMA journal_mode = WAL")
-        # In WAL mode this loses at most the last transactions in a power cut: their files are read
-        # again.
-        connection.execute("PRAGMA synchronous = NORMAL")
-        # 256 KiB instead of 2 MiB: the server reads the database once, and keeps its memory small.
-        connection.execute("PRAGMA cache_size = -256")
-        if version != _FORMAT:
-            connection.executescript(_SCHEMA)
-        _check_columns(connection)
-        if version != _FORMAT:
-            _forget_the_gone(connection)
-    except BaseException:
-        connection.close()
-        raise
-    return connection
-
-
-def _check_columns(connection: sqlite3.Connection) -> None:
-    try:
-        connection.execute(f"SELECT directory, {_COLUMNS}, metadata FROM files LIMIT 0")  # noqa: S608
-    except sqlite3.OperationalError as error:
-        # SQLITE_ERROR is for a statement that does not match the tables; other codes are for a
-        # busy database or a full disk.
-        if getattr(error, "sqlite_errorcode", 0) != sqlite3.SQLITE_ERROR:
-            raise
-        raise _DamagedError(str(error)) from error
-
-
-def _forget_the_gone(connection: sqlite3.Connection) -> None:
-    """Delete the entries of missing files, once for each upgrade from an older format."""
-    # Format 1 kept the entries of releases that were taken back; from 2 on, an entry of a missing
-    # file means that it was lost.
-    with connection:
-        keys = connection.execute("SELECT directory, name FROM files").fetchall()
-        gone = [
-            (directory, name)
-            for directory, name in keys
-            # Not of a directory that is missing as a whole, such as a disk that is not mounted.
-            if is_there(Path(directory)) and not os.path.lexists(Path(directory, name))
-        ]
-        connection.executemany("DELETE FROM files WHERE directory = ? AND name = ?", gone)

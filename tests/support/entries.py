@@ -13,3 +13,4 @@ ENTRY = Entry(
     1_700_000_000_123_456,
     Origin("ns/proj", "v1.0", "c0ffee"),
 )
+BROKEN = Entry("README", Identity(1, 2, 3), problem="it is no distribution")

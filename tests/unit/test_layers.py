@@ -83,6 +83,7 @@ INNER_IMPORTS = {
     "reporting.index_check:_connected": "http.client, a tenth of `status`: only if one listens",
     "reporting.index_check:_get": "as `_connected`",
     "index.archives:_check_wheel": "installer: the index starts without it",
+    "index.metadata_cache:__init__": "sqlite3, 3 ms of `repos list`: only once there are files",
     "index.file_contents:_understand": "packaging.metadata: most files are known already",
     "repositories.data_directories:create": (
         "the index, a fifth of `server status` and `watcher status`: only what starts them needs it"
