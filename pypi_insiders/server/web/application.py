@@ -22,7 +22,7 @@ from pypi_insiders.server.web.guard import Refusal, RequestGuard
 from pypi_insiders.server.web.headers import best_media_type
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.installer_errors import Stop
-from pypi_insiders.server.web.rendered import Rendered, send
+from pypi_insiders.server.web.page_cache import PageCache, send
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import (
     SAFE,
@@ -138,7 +138,7 @@ class _Application:
         self._held = held
         self._others = others
         self._downloads = Downloads(catalog, held, is_private=guard.is_private)
-        self._rendered = Rendered(is_private=guard.is_private)
+        self._rendered = PageCache(is_private=guard.is_private)
         self._told = set[str]()
 
     def __call__(self, request: Request) -> Response:

@@ -21,8 +21,8 @@ from pypi_insiders.server.web import installer_errors as stops
 from pypi_insiders.server.web.held import Held
 from pypi_insiders.server.web.installer_errors import Stop
 from pypi_insiders.server.web.observed import Observer, PageStatus
+from pypi_insiders.server.web.page_cache import PageCache, send
 from pypi_insiders.server.web.pages import HTML
-from pypi_insiders.server.web.rendered import Rendered, send
 from pypi_insiders.server.web.request import Request
 from pypi_insiders.server.web.responses import SAFE, Response, not_found, redirect, text
 from pypi_insiders.util.errors import InsidersError
@@ -74,7 +74,7 @@ class Site:
         self._is_private = is_private
         self._loopback = loopback
         safe = tuple({**dict(SAFE), "Content-Security-Policy": _POLICY}.items())
-        self._rendered = Rendered(is_private=is_private, vary=snippets.VARY, safe=safe)
+        self._rendered = PageCache(is_private=is_private, vary=snippets.VARY, safe=safe)
         self._reader = Reader()
         self._observer = Observer(catalog, paths)
 

@@ -1,4 +1,4 @@
-"""Keep pages as they were rendered, as long as what they show is the same."""
+"""Cache rendered pages, and send them with their caching headers, as long as they are current."""
 
 import threading
 from collections import OrderedDict
@@ -22,7 +22,7 @@ class RenderedPage(NamedTuple):
     body: bytes
 
 
-class Rendered:
+class PageCache:
     """The pages that were made last, up to some megabytes.
 
     Args:
