@@ -14,7 +14,7 @@ from pypi_insiders.reporting.verdict import (
     problem,
     warning,
 )
-from pypi_insiders.repositories import comparison, heads
+from pypi_insiders.repositories import comparison, heads, registry
 from pypi_insiders.repositories.comparison import Difference, Kind
 from pypi_insiders.repositories.no_release import NoRelease, Reason, waits
 from pypi_insiders.repositories.repository import add_command
@@ -52,7 +52,9 @@ def _repository(
         yield from _public_meanwhile(snapshot, item)
         yield from _unchecked(snapshot, item)
     # A name in the index hides the public project already; without any name nothing does.
-    if item.project is None and item.name not in snapshot.held.values():
+    # Nor does one that belongs to another repository here: that is the error below.
+    is_known = any(registry.BELONGS in error for error in item.errors)
+    if item.project is None and item.name not in snapshot.held.values() and not is_known:
         yield warning(
             item.name,
             "project name unknown; until it is known, installers can get a public package of that "
@@ -247,9 +249,15 @@ def _other_names(snapshot: Snapshot, differences: Iterable[Difference]) -> Itera
     seen = {item.project for item in snapshot.standings}
     unnamed = {item.name for item in snapshot.standings if item.project is None}
     seen |= {name for name, repository in snapshot.held.items() if repository in unnamed}
+    failing = {item.name for item in snapshot.standings if item.errors}
     for name, missing in snapshot.missing.items():
-        if name not in seen:
+        if name in seen:
+            continue
+        if missing.reason != Reason.OTHER:
             yield problem(name, missing.text, missing.hint, missing.reason)
+        # Nothing is lost, and the failure of the build has said it already.
+        elif missing.repository not in failing:
+            yield warning(name, missing.text, missing.hint, missing.reason)
     for release, differing in _by_release(differences).items():
         if (project := differing[0].project) not in snapshot.missing:
             yield _differs(snapshot, project, release, differing)

@@ -40,6 +40,7 @@ class Reason(StrEnum):
     LOST = "lost"
     REJECTED = "rejected"
     ELSEWHERE = "elsewhere"
+    OTHER = "other"
     UNKNOWN = "unknown"
     NOT_WATCHED = "not watched"
 
@@ -178,8 +179,8 @@ def _explain(
         return _not_watched(paths, project, name, remote)
     known, check = look(paths, name)
     # Before `is_of`, which is false for a state of a former project.
-    if gone := _former(paths, project, name, known):
-        return gone
+    if other := _former(paths, project, name, known) or _foreign(project, watched, known):
+        return other
     if not known.is_of(watched.remote, watched.project):
         # The state is of a former url or project, whose builds do not count; the failures of its
         # tags still do.
@@ -232,6 +233,19 @@ def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> No
     )
     hint = f"restore the files, or give up the name: `pypi-insiders unpublish {project} --all`"
     return NoRelease(project, name, Reason.NOT_WATCHED, text, hint)
+
+
+def _foreign(project: str, watched: Repository, known: RepositoryState) -> NoRelease | None:
+    """Explain the name of a build whose repository publishes another project."""
+    own = watched.project or known.project
+    if own in (None, project):
+        return None
+    text = f"{project} has no release: {watched.name} has built it, but is watched as {own}"
+    hint = (
+        f"if it was renamed: `pypi-insiders repos set {watched.name} project={project}`, or give "
+        f"up the name: `pypi-insiders unpublish {project} --all`"
+    )
+    return NoRelease(project, watched.name, Reason.OTHER, text, hint)
 
 
 def waits(known: RepositoryState) -> str | None:

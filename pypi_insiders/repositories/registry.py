@@ -23,6 +23,8 @@ from pypi_insiders.util.files import locked, read_text, write_atomic
 from pypi_insiders.util.parsed_once import unchanged
 from pypi_insiders.util.without_credentials import without_credentials
 
+BELONGS = "already belongs to"
+"""In the error of a project that another repository has."""
 _HEADER = """\
 # The repositories that pypi-insiders watches, written by `pypi-insiders repos`.
 # You may edit this file; its commands keep your comments and layout.
@@ -296,5 +298,5 @@ def _check_projects(repositories: Iterable[Repository]) -> None:
 def conflict(project: str, owner: str) -> InsidersError:
     """Return the error that a project belongs to another repository."""
     return InsidersError(
-        f"{project} already belongs to {owner}", "a project can belong to one repository only"
+        f"{project} {BELONGS} {owner}", "a project can belong to one repository only"
     )

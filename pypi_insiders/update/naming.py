@@ -66,9 +66,23 @@ def learn(paths: Paths, repositories: Sequence[Repository], index_url: str | Non
     newest = {name: reply.newest for name, reply in replies.items() if reply.newest}
     readable = [item for item in repositories if item.name in newest]
     found = read(paths, newest, readable, timeout_s=_TIMEOUT_S)
+    named = {item.project: name for name, item in found.items() if item.project}
+    hold_private(paths, named, index_url)
+
+
+def hold_private(paths: Paths, named: Mapping[str, str], index_url: str | None) -> None:
+    """Hold the names of projects that are not public.
+
+    Args:
+        paths: all paths of the program.
+        named: normalized project to `NS/PROJ`.
+        index_url: the fallback index; `None`: it must not be queried.
+
+    Raises:
+        InsidersError: the held names cannot be written.
+    """
     # Without the names of public projects: holding them blocks the public project for installers,
     # and the user has not confirmed that.
-    named = {item.project: name for name, item in found.items() if item.project}
     # If the index does not answer, the name is held: a private name must not be redirected.
     public = public_versions.existing(index_url, named) if index_url else set()
     held_names.hold(paths, {project: named[project] for project in named.keys() - public})

@@ -20,7 +20,7 @@ from pypi_insiders.repositories import changes, ownership, registry
 from pypi_insiders.repositories import public_versions as known_versions
 from pypi_insiders.repositories.published_assets import PublishedAsset
 from pypi_insiders.repositories.repository import Repository
-from pypi_insiders.update import development
+from pypi_insiders.update import development, naming
 from pypi_insiders.update.advice import advice
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.fetched_assets import FetchedAssets
@@ -198,6 +198,8 @@ class ReleaseBuilder:
     def _claim(self, built: str, expected: str | None) -> None:
         """Check that this repository may publish the project that it has built."""
         if expected and built != expected:
+            # It may be renamed upstream: its new name is as private as the old one.
+            naming.hold_private(self._context.paths, {built: self._name}, self._context.public_url)
             raise BuildError(
                 f"the build is of project {built}, expected {expected}",
                 hint=self._confirmation(built),

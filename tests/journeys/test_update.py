@@ -23,7 +23,7 @@ from pypi_insiders.index import store
 from pypi_insiders.index.metadata_cache import MetadataCache, Origin
 from pypi_insiders.reporting import snapshot
 from pypi_insiders.reporting.judgement import judge
-from pypi_insiders.repositories import held_names
+from pypi_insiders.repositories import held_names, no_release
 
 __all__ = ["fallback"]
 
@@ -173,6 +173,42 @@ def test_a_name_that_was_built_once_may_not_change(
     assert person.distributions() == names("probe-1.0")
 
 
+def test_the_name_of_a_project_that_was_renamed_is_not_redirected(
+    person: Person, watch: Watch, fallback: Index
+) -> None:
+    """It is as private as the former one; that of a public project stays public."""
+    wheel(fallback.directory, "public", "1.0")
+    project = watch("probe")
+    project.release("1.0")
+    person.run("update")
+    for name, version in (("public", "2.0"), ("renamed", "3.0")):
+        Project(name, project.tree, project.remote).write(version)
+        project.push(f"v{version}")
+    person.run("update", status=1)
+    held = held_names.load(person.paths)
+    assert set(held.repositories) == {"probe", "renamed"}
+    found = no_release.find(person.paths, held, "renamed", None)
+    assert found is not None
+    assert (found.text, found.hint) == (
+        "renamed has no release: me/probe has built it, but is watched as probe",
+        "if it was renamed: `pypi-insiders repos set me/probe project=renamed`, or give up the "
+        "name: `pypi-insiders unpublish renamed --all`",
+    )
+
+    def told(status: int) -> list[tuple[str, str]]:
+        found = json.loads(person.run("status", "--json", status=status).stdout)
+        listed = (*found["problems"], *found["warnings"])
+        return [(item["subject"], item["text"]) for item in listed]
+
+    # The failed tags say it; without them, the name still has its line.
+    assert not [subject for subject, _ in told(1) if subject == "renamed"]
+    git(project.remote, "tag", "--delete", "v2.0", "v3.0")
+    person.run("update")
+    assert ("renamed", found.text) in told(3)
+    person.run("unpublish", "renamed", "--all", "--yes")
+    assert set(held_names.load(person.paths).repositories) == {"probe"}
+
+
 def test_one_distribution_comes_from_one_repository(
     person: Person, watch: Watch, tmp_path: Path
 ) -> None:
@@ -188,6 +224,8 @@ def test_one_distribution_comes_from_one_repository(
         in failed.stderr
     )
     assert person.distributions() == names("probe-1.0")
+    found = json.loads(person.run("status", "--json", status=1).stdout)
+    assert "you/probe" not in [item["subject"] for item in found["warnings"]]
 
 
 def start_update(person: Person) -> "subprocess.Popen[str]":
