@@ -16,6 +16,7 @@ from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.update import failures
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.outcome import Outcome
+from pypi_insiders.util import log
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names, remove, write_atomic
 from pypi_insiders.util.plain_text import Block, printable
@@ -115,9 +116,10 @@ class TrackedRepository:
                 errors=[*self.check.errors, text], hints={**self.check.hints, **hints}
             )
         bug = error if failures.is_bug(error) else None
-        _log.error("%s: %s", subject, shown.message, exc_info=bug)
-        if shown.hint:
-            _log.info("hint: %s", shown.hint)
+        with log.together():
+            _log.error("%s: %s", subject, shown.message, exc_info=bug)
+            if shown.hint:
+                _log.info("hint: %s", shown.hint)
         self.outcome.errors.append(shown)
         if tag is not None:
             self.outcome.failed_tags[shown] = tag
@@ -152,8 +154,9 @@ class TrackedRepository:
     def report_again(self, tag: str) -> None:
         """Report a failed tag that is not retried yet, so that the update fails too."""
         error = failures.repeated(self.known.failures[tag], self.repository)
-        _log.error("%s: %s: %s", self.name, heads.subject(tag), error.message)
-        _log.info("hint: %s", error.hint)
+        with log.together():
+            _log.error("%s: %s: %s", self.name, heads.subject(tag), error.message)
+            _log.info("hint: %s", error.hint)
         self.outcome.errors.append(error)
         self.outcome.failed_tags[error] = tag
 

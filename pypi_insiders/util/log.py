@@ -5,7 +5,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from contextvars import ContextVar
 from typing import TYPE_CHECKING, TextIO
 
@@ -63,6 +63,17 @@ def about(repository: str) -> Iterator[None]:
         yield
     finally:
         _repository.reset(token)
+
+
+@contextmanager
+def together() -> Iterator[None]:
+    """Keep the records of other threads out from between those of this context."""
+    # `handle` takes the same lock, which its thread may take again.
+    with ExitStack() as stack:
+        for handler in logging.getLogger("pypi_insiders").handlers:
+            handler.acquire()
+            stack.callback(handler.release)
+        yield
 
 
 def tell(text: str, *, is_error: bool = False) -> None:
