@@ -8,10 +8,10 @@ from pypi_insiders.config.settings import ServerSettings, Settings
 from pypi_insiders.doctor import listeners
 from pypi_insiders.doctor.finding import Finding, Verdict, ok, problem, warning
 from pypi_insiders.reporting.snapshot import Snapshot
-from pypi_insiders.reporting.verdict import INDEX, Item, Judgement
+from pypi_insiders.reporting.verdict import INDEX, Item, Judgement, Severity
 from pypi_insiders.systemd.index_address import OTHER_PORT
-from pypi_insiders.systemd.service_status import Condition, Services
-from pypi_insiders.systemd.unit_names import SERVER, WATCHER
+from pypi_insiders.systemd.service_status import Condition, Overview, Services
+from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.util import listeners as listening
 
 
@@ -48,12 +48,17 @@ def look(snapshot: Snapshot, judgement: Judgement) -> Iterator[Finding]:
         yield _port(snapshot, settings.server)
     services = snapshot.services if isinstance(snapshot.services, Services) else None
     if services:
-        found = [of_item(item) for item in judgement.about((SERVER.name,))]
-        yield from found or [ok(SERVER.name, services.server.summary)]
+        yield from _service(services.server, judgement)
     yield from _index(snapshot, judgement)
     if services:
-        found = [of_item(item) for item in judgement.about((WATCHER.name,))]
-        yield from found or [ok(WATCHER.name, services.watcher.summary)]
+        yield from _service(services.watcher, judgement)
+
+
+def _service(seen: Overview, judgement: Judgement) -> Iterator[Finding]:
+    items = judgement.about((seen.part.name,))
+    if all(item.severity == Severity.NOTE for item in items):
+        yield ok(seen.part.name, seen.summary)
+    yield from map(of_item, items)
 
 
 def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:

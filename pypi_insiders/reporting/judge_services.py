@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pypi_insiders.builder.errors import SANDBOX_LOST
 from pypi_insiders.reporting.snapshot import Snapshot
 from pypi_insiders.reporting.verdict import BUILDS, INDEX, Item, Severity, note, problem, warning
-from pypi_insiders.systemd import exit_codes, unit_names
+from pypi_insiders.systemd import exit_codes, unit_files, unit_names
 from pypi_insiders.systemd.index_address import OTHER_PORT
 from pypi_insiders.systemd.service_status import Condition, Overview, Services, seconds
 from pypi_insiders.systemd.unit_names import REQUESTS, SERVER, WATCHER
@@ -24,6 +24,8 @@ def judge_services(snapshot: Snapshot) -> Iterator[Item]:
     yield from _server(snapshot)
     yield from _index(snapshot)
     yield from _watcher(snapshot)
+    if isinstance(snapshot.services, Services):
+        yield from _not_enabled(snapshot.services)
     yield from _builds(snapshot)
     for state in snapshot.units:
         yield from _units(state, is_elsewhere=snapshot.elsewhere is not None)
@@ -74,6 +76,21 @@ def _stopped(seen: Overview) -> Iterator[Item]:
     verb = "enable" if seen.condition == Condition.NOT_INSTALLED else "start"
     hint = f"`pypi-insiders {seen.part.name} {verb}`"
     yield Item(Severity.WARNING, seen.part.name, seen.summary, hint, is_stopped=True)
+
+
+def _not_enabled(services: Services) -> Iterator[Item]:
+    """Report a service that runs, and would silently be stopped after the next boot."""
+    for seen in (services.server, services.watcher):
+        unit = seen.part.trigger
+        # `start` means it so; a `systemctl disable` and a lost link show nowhere else.
+        if seen.condition == Condition.RUNNING and not unit_files.is_enabled(
+            services.manager.unit_path, unit, services.units[unit]
+        ):
+            yield note(
+                seen.part.name,
+                "not enabled: it does not start again after a logout or a reboot",
+                f"`pypi-insiders {seen.part.name} enable`",
+            )
 
 
 def _index(snapshot: Snapshot) -> Iterator[Item]:

@@ -16,7 +16,7 @@ from pypi_insiders.util import listeners, times
 
 # Read for all units at once: each `systemctl show` is a process, and `status` is called often.
 PROPERTIES = (
-    "LoadState", "NeedDaemonReload", "DropInPaths",
+    "LoadState", "NeedDaemonReload", "DropInPaths", "UnitFileState", "WantedBy",
     "ActiveState", "SubState", "Result", "NRestarts",
     "ActiveEnterTimestamp", "ActiveExitTimestamp", "InactiveEnterTimestamp",
     "InactiveExitTimestamp", "ActiveEnterTimestampMonotonic", "InactiveEnterTimestampMonotonic",

@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from enum import Enum, auto
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -187,6 +188,24 @@ def freshness(directory: Path, name: str, texts: Mapping[str, str]) -> Freshness
 def find(directories: Iterable[Path], unit: str) -> Path | None:
     """Find a unit in the first directory that has it."""
     return next((path for directory in directories if (path := directory / unit).exists()), None)
+
+
+def is_enabled(unit_path: Iterable[Path], unit: str, has: Mapping[str, str]) -> bool:
+    """Return whether a unit starts with the user manager.
+
+    Args:
+        unit_path: the directories in which systemd looks for units.
+        unit: its name.
+        has: its properties `UnitFileState` and `WantedBy`.
+    """
+    wanted_by = has["WantedBy"].split()
+    if has["UnitFileState"] != "enabled":
+        return has["UnitFileState"] != "disabled" or bool(wanted_by)
+    # Of a link that was removed by hand, systemd does not know before it reloads.
+    links = [Path(f"{target}.wants", unit) for target in wanted_by]
+    return not links or any(
+        os.path.lexists(path / link) for path, link in product(unit_path, links)
+    )
 
 
 def is_installed(directories: Iterable[Path], part: Part) -> bool:

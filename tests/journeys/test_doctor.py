@@ -113,8 +113,8 @@ def test_where_all_is_well_it_says_so(
 ) -> None:
     """One line a check, from the ground up, and exit status 0."""
     watch(machine, tmp_path)
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "server", "enable")
+    machine.run("pypi-insiders", "watcher", "enable")
     machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     lines = machine.run("pypi-insiders", "doctor").stdout.splitlines()
     expected = [
@@ -181,7 +181,7 @@ def running(
         settings = f"{QUICK}[server]\nport = {free_port()}\n"
         machine.write_text(".config/pypi-insiders/config.toml", settings)
         for service in ("server", "watcher"):
-            machine.run("pypi-insiders", service, "start")
+            machine.run("pypi-insiders", service, "enable")
         machine.run("cp", "-a", ".config", "kept")
         yield machine
 
@@ -403,7 +403,7 @@ def test_an_update_that_hangs_is_a_warning(machine: Machine, port: int) -> None:
     settings = f'{QUICK}[server]\nport = {port}\n[watcher]\ninterval = "1s"\n'
     machine.write_text(".config/pypi-insiders/config.toml", settings)
     drop_in(machine, "ExecStart=\nExecStart=/usr/bin/env sleep infinity\n")
-    machine.run("pypi-insiders", "watcher", "start", "--no-block")
+    machine.run("pypi-insiders", "watcher", "enable", "--no-block")
     done = machine.wait_for(
         ["pypi-insiders", "doctor", "--json"],
         lambda done: of("watcher", json.loads(done.stdout)["findings"])[0][0] == "warning",

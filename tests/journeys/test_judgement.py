@@ -40,8 +40,8 @@ def serve(machine: Machine, directory: Path) -> Project:
     project = create(directory, "probe")
     project.release("1.0")
     machine.run("pypi-insiders", "repos", "add", "me/probe:probe", "--url", project.url)
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "server", "enable")
+    machine.run("pypi-insiders", "watcher", "enable")
     assert status(machine)["health"] == "well"
     return project
 

@@ -68,8 +68,8 @@ def test_one_screen_tells_that_all_is_well_and_scripts_read_all_of_it(
     machine: Machine, port: int, project: Project
 ) -> None:
     """With and without the word, and 0 to scripts; times in UTC, and what nobody knows is null."""
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "server", "enable")
+    machine.run("pypi-insiders", "watcher", "enable")
     updated(machine)
     assert get(machine, f"http://127.0.0.1:{port}/health").status == 200
     for typed in ((), ("status",)):
@@ -194,8 +194,8 @@ def test_what_is_stopped_ends_3_and_what_fails_ends_1(
         "warning  watcher: not installed\n"
         "         hint: `pypi-insiders watcher enable`\n"
     )
-    machine.run("pypi-insiders", "server", "start")
-    machine.run("pypi-insiders", "watcher", "start")
+    machine.run("pypi-insiders", "server", "enable")
+    machine.run("pypi-insiders", "watcher", "enable")
     updated(machine)
     machine.run("pypi-insiders", "server", "stop")
     told = screen(machine, status=3)

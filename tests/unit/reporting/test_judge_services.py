@@ -121,3 +121,21 @@ def test_before_an_update_ends_an_overdue_one_is_not_said_to_have_ended() -> Non
     assert item.text == (
         "no update has ended since 1970-01-11 10:00:00 UTC, more than 3 intervals ago"
     )
+
+
+@pytest.mark.parametrize(
+    ("condition", "subjects"), [(Condition.RUNNING, ["server"]), (Condition.STOPPED, [])]
+)
+def test_a_service_that_would_not_start_again_is_noted(
+    condition: Condition, subjects: list[str]
+) -> None:
+    """After `systemctl --user disable` all looked well until the next boot."""
+    looks = (Overview(SERVER, condition, ""), Overview(WATCHER, Condition.RUNNING, ""))
+    units = {
+        SERVER.trigger: {"UnitFileState": "disabled", "WantedBy": ""},
+        WATCHER.trigger: {"UnitFileState": "static", "WantedBy": ""},
+    }
+    services = Services(Manager(Path("/nowhere"), (), "257"), *looks, units)
+    found = list(judge_services._not_enabled(services))
+    assert [item.subject for item in found] == subjects
+    assert all(item.hint == "`pypi-insiders server enable`" for item in found)

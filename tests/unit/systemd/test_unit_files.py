@@ -17,7 +17,13 @@ from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import ServerSettings, Settings, WatcherSettings
 from pypi_insiders.config.validators import parse_interval
 from pypi_insiders.systemd.quoting import quote
-from pypi_insiders.systemd.unit_files import are_packaged, install, is_installed, uninstall
+from pypi_insiders.systemd.unit_files import (
+    are_packaged,
+    install,
+    is_enabled,
+    is_installed,
+    uninstall,
+)
 from pypi_insiders.systemd.unit_names import (
     NOTIFIER,
     OF_HOOKS,
@@ -852,3 +858,28 @@ IOSchedulingClass=idle
 @pytest.mark.parametrize(("project", "instance"), [("app", "app"), ("my-app-2", r"my\x2dapp\x2d2")])
 def test_a_project_is_escaped_as_systemd_does(project: str, instance: str) -> None:
     assert of_project(project) == f"pypi-insiders-released@{instance}.service"
+
+
+@pytest.mark.parametrize(
+    ("state", "wanted_by", "link", "expected"),
+    [
+        ("enabled", "sockets.target", "sockets.target.wants", True),
+        ("disabled", "", None, False),
+        # Removed by hand, of which systemd does not know yet.
+        ("enabled", "sockets.target", None, False),
+        # By a drop-in of the user for the target.
+        ("disabled", "default.target", None, True),
+        # For another target; and of a unit without [Install].
+        ("enabled", "default.target sockets.target", "default.target.wants", True),
+        ("static", "", None, True),
+    ],
+)
+def test_a_unit_is_enabled_if_something_starts_it_with_the_manager(
+    state: str, wanted_by: str, link: str | None, expected: bool, tmp_path: Path
+) -> None:
+    unit = SERVER.trigger
+    if link:
+        (tmp_path / link).mkdir()
+        (tmp_path / link / unit).symlink_to(tmp_path / "gone" / unit)
+    has = {"UnitFileState": state, "WantedBy": wanted_by}
+    assert is_enabled((tmp_path / "other", tmp_path), unit, has) is expected
