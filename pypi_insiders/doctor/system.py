@@ -7,7 +7,6 @@ from pypi_insiders.doctor.finding import Finding, ok, problem, warning
 from pypi_insiders.systemd import journalctl, systemctl
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.process import run
-from pypi_insiders.util.users import user_name
 
 _TIMEOUT_S = 30
 # That of Debian 11; no test runs with an older one.
@@ -76,12 +75,10 @@ def lingering() -> Finding:
 
 def journal() -> Finding:
     """Check whether this user can read the logs of its units."""
-    if not journalctl.is_readable():
-        return warning(
-            "journal",
-            "not readable: system users have no journal of their own",
-            f"`sudo usermod -aG systemd-journal {user_name()}`, then log in again",
-        )
+    try:
+        journalctl.demand_readable()
+    except InsidersError as error:
+        return warning("journal", error.message.removeprefix("the journal is "), error.hint)
     return ok("journal", "readable")
 
 

@@ -10,8 +10,10 @@ from typing import NamedTuple, NoReturn
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.foreground import exec_program
 from pypi_insiders.util.process import Lines, printing, run
+from pypi_insiders.util.users import user_name
 
 _TIMEOUT_S = 120
+_PERSISTENT = Path("/var/log/journal")
 
 
 class Position(NamedTuple):
@@ -33,8 +35,14 @@ def logs(
         options: for journalctl.
         fields: `NAME=VALUE`, of which each of the service's lines must have one.
 
+    Raises:
+        InsidersError: the journal is in memory only, and this user cannot read it.
+
     Source: journalctl(1); systemd.journal-fields(7).
     """
+    # journalctl says only that permissions are insufficient, and not which.
+    if not _PERSISTENT.is_dir():
+        demand_readable()
     # Any user can log under any identifier: without this, another user's lines would look like
     # ours.
     user = f"_UID={os.getuid()}"
@@ -49,14 +57,25 @@ def logs(
     exec_program(("journalctl", *_journal_of_user(), "--no-hostname", *options, *matches))
 
 
-def is_readable() -> bool:
-    """Return whether this user may read the lines of its units.
+def demand_readable() -> None:
+    """Check whether this user may read the lines of its units.
 
-    Source: journald.conf(5), `SplitMode=`: only users that are not of the system have files.
+    Raises:
+        InsidersError: it may not.
+
+    Source: journald.conf(5), `SplitMode=`: only users that are not of the system have files, and
+    only where the journal is persistent.
     """
     # Without permission for any file, journalctl fails, or says so and ends with status 0.
     result = run(("journalctl", *_journal_of_user(), "--lines=0"), timeout_s=_TIMEOUT_S)
-    return result.status == 0 and "insufficient permissions" not in result.stderr
+    if result.status != 0 or "insufficient permissions" in result.stderr:
+        why = "system users have no journal of their own"
+        if not _PERSISTENT.is_dir():
+            why = "it is in memory only, where users have no journal of their own"
+        raise InsidersError(
+            f"the journal is not readable: {why}",
+            f"`sudo usermod -aG systemd-journal {user_name()}`, then log in again",
+        )
 
 
 def newest() -> Position | None:
@@ -120,4 +139,4 @@ def _journal_of_user() -> tuple[str, ...]:
     """Choose the user's own journal where there is one."""
     # A volatile journal has no files for users: there only the group systemd-journal can read, and
     # `--user` would find nothing. Source: journald.conf(5), `SplitMode=`.
-    return ("--user",) if Path("/var/log/journal").is_dir() else ("--quiet",)
+    return ("--user",) if _PERSISTENT.is_dir() else ("--quiet",)
