@@ -1,5 +1,6 @@
 """Take a snapshot of everything that `status`, `doctor`, notifications and the page judge."""
 
+import errno
 import gc
 import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
@@ -40,7 +41,7 @@ from pypi_insiders.repositories.sandbox_state import Sandboxing
 from pypi_insiders.repositories.state import Check, RepositoryState
 from pypi_insiders.repositories.status import RepositoryStatus, StatusContext
 from pypi_insiders.util.errors import InsidersError, tried
-from pypi_insiders.util.files import is_there, list_names
+from pypi_insiders.util.files import hint_for, is_there, list_names
 
 if TYPE_CHECKING:
     from pypi_insiders.reporting.index_check import Fetched
@@ -297,15 +298,19 @@ def _closed(*directories: Path) -> dict[Path, str]:
         # A broken link as well, as it is where the directory would be made. To create or rename a
         # file takes both permissions of its directory.
         if os.path.lexists(path) and not os.access(path, os.W_OK | os.X_OK):
-            is_link = path.is_symlink() and not is_there(path)
-            found[path] = (
-                f"restore {path.readlink()}, or remove the link: `rm {path}`"
-                if is_link
-                else f"`chmod u+rwx {path}`"
-                if path.is_dir()
-                else "move that file or directory away"
-            )
+            found[path] = _opening(path)
     return found
+
+
+def _opening(path: Path) -> str:
+    """Return the hint of a directory in which updates cannot write."""
+    if path.is_symlink() and not is_there(path):
+        return f"restore {path.readlink()}, or remove the link: `rm {path}`"
+    if not path.is_dir():
+        return "move that file or directory away"
+    # No mode helps there.
+    is_read_only = os.statvfs(path).f_flag & os.ST_RDONLY
+    return hint_for(OSError(errno.EROFS, "")) or "" if is_read_only else f"`chmod u+rwx {path}`"
 
 
 def _survey(

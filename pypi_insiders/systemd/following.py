@@ -11,6 +11,7 @@ from pypi_insiders.systemd.journalctl import Position
 from pypi_insiders.systemd.unit_names import WATCHER
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
+from pypi_insiders.util.plain_text import Block
 
 _log = logging.getLogger(__name__)
 
@@ -113,7 +114,8 @@ def _log_entries(journal: process.Lines, timeout_s: float) -> bool:
         entry = _entry(line)
         if entry.get("SYSLOG_IDENTIFIER") == WATCHER.identifier:
             level = _LEVELS.get(str(entry.get("PRIORITY")), logging.INFO)
-            _log.log(level, "%s", _text(entry.get("MESSAGE")))
+            # The message of a program that ends is of several lines, with its level.
+            _log.log(level, "%s", Block(_text(entry.get("MESSAGE")).removeprefix("error: ")))
         is_over = is_over or ("JOB_RESULT" in entry and entry.get("JOB_TYPE") == "start")
     return is_over
 

@@ -2,10 +2,13 @@
 
 import contextlib
 import gc
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -139,3 +142,15 @@ def test_what_a_repository_has_published_is_looked_at_when_it_is_no_longer_watch
     assert [(it.repository, it.file) for it in seen.differences] == [
         ("me/former", "former-1.0.tar.gz")
     ]
+
+
+@pytest.mark.parametrize(
+    ("flags", "hint"),
+    [(os.ST_RDONLY, "that file system is mounted read-only"), (0, "`chmod u+rwx {}`")],
+)
+def test_no_mode_helps_where_the_file_system_is_read_only(
+    flags: int, hint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    monkeypatch.setattr(os, "statvfs", lambda _: SimpleNamespace(f_flag=flags))
+    assert snapshot._closed(tmp_path) == {tmp_path: hint.format(tmp_path)}
