@@ -8,6 +8,7 @@ from pypi_insiders.builder.user_files import UserFiles
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.repositories import held_names, lookup, ownership, registry
 from pypi_insiders.repositories.repository import Repository
+from pypi_insiders.util.errors import InsidersError
 
 
 def add(
@@ -20,15 +21,21 @@ def add(
 
     Raises:
         InsidersError: see `registry.add`; or another repository has built a project. Nothing is
-            changed.
+            changed. Or the held names cannot be written, and all is added.
     """
+    new = list(new)
     with registry.edit(paths) as watched:
         before = dict(watched)
         watched.update(registry.add(before, new))
         ownership.check(paths, watched.values())
     # Now, not by the next update: from this moment, installers must not get a public project of
     # that name.
-    held_names.sync(paths)
+    try:
+        held_names.sync(paths)
+    except InsidersError as error:
+        # repos.toml holds the name, and the next update writes the lists.
+        names = ", ".join(item.name for item in new)
+        raise InsidersError(f"{names}: watched, but {error.message}", error.hint) from error
     return before, watched
 
 
