@@ -8,9 +8,9 @@ from pypi_insiders.config.paths import default_paths
 
 _HELP = """Run `release-command` for the new releases of PROJECT.
 
-It runs once for each, the lowest version first, with PYPI_INSIDERS_PROJECT, _VERSION, _TAG,
-_COMMIT, _REPOSITORY and _FILES in its environment. After an update has published a release, the
-unit pypi-insiders-released@PROJECT.service runs this. COMMAND replaces `release-command`, for a
+The unit pypi-insiders-released@PROJECT.service runs this after an update has published a release.
+The command runs once for each, the lowest version first, with PYPI_INSIDERS_PROJECT, _VERSION,
+_TAG, _COMMIT, _REPOSITORY and _FILES in its environment. COMMAND replaces `release-command`, for a
 drop-in of that unit. Exits with 1 if the command fails.
 """
 

@@ -253,6 +253,8 @@ def test_help_and_version_are_everywhere(
     assert told("-h") == told("--help")
     assert told("--help").startswith(f"Usage: {' '.join(('pypi-insiders', *command))} ")
     assert [line for line in told("--help").splitlines() if len(line) > 80] == []
+    # The name of a unit stays in one piece, to be copied.
+    assert [line for line in told("--help").splitlines() if line.endswith("pypi-insiders-")] == []
     if command:
         told("--version", USAGE)
     else:
