@@ -202,7 +202,7 @@ class ReleaseBuilder:
             naming.hold_private(self._context.paths, {built: self._name}, self._context.public_url)
             raise BuildError(
                 f"the build is of project {built}, expected {expected}",
-                hint=self._confirmation(built),
+                hint=_confirmation(self._name, built),
             )
         owners = self._context.owners
         self._check_owner(owners.get(built, self._name), built)
@@ -215,9 +215,6 @@ class ReleaseBuilder:
         if owner != self._name:
             raise registry.conflict(f"it builds {built}, which", owner)
 
-    def _confirmation(self, built: str) -> str:
-        return f"if this is correct: `pypi-insiders repos set {self._name} project={built}`"
-
     def _demand_free(self, built: str) -> None:
         """Check that nobody else uses a project name that the user has not confirmed.
 
@@ -225,7 +222,7 @@ class ReleaseBuilder:
             BuildError: the index or the fallback index has the project.
             InsidersError: the fallback index cannot be queried.
         """
-        context, hint = self._context, self._confirmation(built)
+        context, hint = self._context, _confirmation(self._name, built)
         if foreign := ownership.foreign_files(context.paths, built, self._name, context.cache):
             raise BuildError(
                 f"the build is of project {built}, of which the index has {listed(foreign, 2)} "
@@ -252,6 +249,10 @@ class ReleaseBuilder:
                 "nothing published",
                 hint=hint,
             )
+
+
+def _confirmation(name: str, built: str) -> str:
+    return f"if this is correct: `pypi-insiders repos set {name} project={built}`"
 
 
 def _without_built(assets: FetchedAssets, error: BuildError) -> Distributions:
