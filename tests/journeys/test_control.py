@@ -49,6 +49,12 @@ def test_the_installed_units_verify_and_starting_again_changes_nothing(
     assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
 
 
+def noted(machine: Machine) -> list[str]:
+    """Name the services that run and are not enabled, by status."""
+    found = json.loads(machine.run("pypi-insiders", "status", "--json").stdout)["notes"]
+    return [item["subject"] for item in found if "not enabled" in item["text"]]
+
+
 def test_enable_is_for_every_login_and_disable_takes_it_back(machine: Machine, port: int) -> None:
     """Socket and timer are wanted by the targets of a login; `start` alone does not do that."""
     wants = {
@@ -60,9 +66,16 @@ def test_enable_is_for_every_login_and_disable_takes_it_back(machine: Machine, p
     for service in SERVICES:
         machine.run("pypi-insiders", service, "start")
     assert not wants & installed_units(machine)
+    assert noted(machine) == list(SERVICES)
     for service in SERVICES:
         machine.run("pypi-insiders", service, "enable")
     assert wants <= installed_units(machine)
+    assert noted(machine) == []
+    # Of which systemd does not know yet.
+    machine.run("rm", f"{UNIT_DIRECTORY}/timers.target.wants/pypi-insiders-watcher.timer")
+    assert noted(machine) == ["watcher"]
+    machine.run("pypi-insiders", "watcher", "enable")
+    assert noted(machine) == []
     for _ in range(2):
         for service in SERVICES:
             machine.run("pypi-insiders", service, "disable")
