@@ -108,16 +108,11 @@ class HookRunner:
             "LC_ALL": "C.UTF-8",
             "TZ": "UTC",
             "PYTHONHASHSEED": "0",
-            **self._bytecode(),
+            # A __pycache__ in the source tree would get into the sdist.
+            "PYTHONDONTWRITEBYTECODE": "1",
             "SOURCE_DATE_EPOCH": str(self._recipe.epoch_s),
             **self._recipe.variables,
         }
-
-    def _bytecode(self) -> dict[str, str]:
-        # A __pycache__ in the source tree would get into the sdist.
-        if self._recipe.bytecode is not None:
-            return {"PYTHONDONTWRITEBYTECODE": "1"}
-        return {"PYTHONPYCACHEPREFIX": str(self._home / ".pycache")}
 
 
 class Hooks:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
+from builds import BYTECODE
 from projects import create
 
 from pypi_insiders.builder import build
@@ -15,7 +16,7 @@ from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
-RECIPE = Recipe(1700000000, as_of_commit=False)
+RECIPE = Recipe(1700000000, as_of_commit=False, bytecode=BYTECODE)
 UNCONFINED = DirectLauncher(ProcessGroup())
 
 
@@ -58,7 +59,7 @@ def test_a_hook_sees_no_credential_and_not_the_home(
     with zipfile.ZipFile(built.wheels[0]) as archive:
         seen = eval(archive.read("probe/environment.txt"))
     allowed = {
-        "PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONPYCACHEPREFIX",
+        "PATH", "HOME", "TMPDIR", "LC_ALL", "TZ", "PYTHONHASHSEED", "PYTHONDONTWRITEBYTECODE",
         "SOURCE_DATE_EPOCH", "LC_CTYPE",
         # Where these are on this machine: directories of programs, without secrets.
         "PYENV_ROOT", "RBENV_ROOT", "RUSTUP_HOME", "VOLTA_HOME",

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from builds import BYTECODE
 from projects import Project, create, git
 
 from pypi_insiders import git as remotes
@@ -114,7 +115,7 @@ def _built(project: Project, directory: Path, commit: str) -> str:
     built = development.build(
         partial(remotes.export, mirror, commit, tag=False),
         directory,
-        Recipe(0, as_of_commit=False),
+        Recipe(0, as_of_commit=False, bytecode=BYTECODE),
         DirectLauncher(ProcessGroup()),
         numbers,
     )

@@ -4,18 +4,23 @@ import hashlib
 import os
 import shutil
 import subprocess
+import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fixtures import need
 
 from pypi_insiders.builder import build
+from pypi_insiders.builder.environments import Bytecode
 from pypi_insiders.builder.launcher import Launcher, Mounts
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.util.process import Result
 from pypi_insiders.util.process_group import Command, ProcessGroup
 
-_RECIPE = Recipe(1_790_000_000, as_of_commit=False)
+_DIRECTORY = tempfile.TemporaryDirectory(prefix="pypi-insiders-bytecode-")
+# As for the builds of one update: without it, each hook would compile its backend anew.
+BYTECODE = Bytecode(Path(_DIRECTORY.name))
+_RECIPE = Recipe(1_790_000_000, as_of_commit=False, bytecode=BYTECODE)
 
 
 @dataclass(frozen=True)
