@@ -8,7 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
-from fixtures import HEALTHY, REFUSED, free_port, get
+from fixtures import HEALTHY, REFUSED, free_port
 from machine import Machine
 from units import UNIT_DIRECTORY, UNITS, port, show
 from wheels import wheel
@@ -208,13 +208,13 @@ def test_a_program_that_lies_in_the_home_can_be_run(
     machine.run("rm", CONFIG)
     machine.run("ln", "-s", f"{home}/dotfiles/insiders.toml", CONFIG)
     machine.run("bin/pypi-insiders", "server", "start")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     (package,) = machine.run("sh", "-c", "echo venv/lib/python*/site-packages").stdout.split()
     machine.run("mkdir", "source")
     machine.run("mv", f"{package}/pypi_insiders", "source/pypi_insiders")
     machine.write_text(f"{package}/editable.pth", f"{home}/source\n")
     machine.run("bin/pypi-insiders", "server", "restart")
-    found = get(machine, f"http://127.0.0.1:{port}/simple/nothing/").location
+    found = machine.get(f"http://127.0.0.1:{port}/simple/nothing/").location
     assert found == f"{fallback}nothing/"
     assert machine.run("bin/pypi-insiders", "server", "status").returncode == 0
     pid = show(machine, SERVER, "MainPID")
@@ -233,21 +233,14 @@ def test_distributions_may_lie_anywhere_and_be_missing(
     machine.run("ln", "-s", big, DISTS)
     machine.run("pypi-insiders", "server", "start")
     url = f"http://127.0.0.1:{port}"
-    assert "probe-1.0" in get(machine, f"{url}/simple/probe/").body
+    assert "probe-1.0" in machine.get(f"{url}/simple/probe/").body
     machine.run("systemctl", "--user", "stop", SERVER)
     machine.run("rm", "-r", Path(DISTS).parent, STATE)
-    assert get(machine, f"{url}/health").status in (200, 503)
+    assert machine.get(f"{url}/health").status in (200, 503)
     assert show(machine, SERVER, "ActiveState") == "active"
     machine.run("pypi-insiders", "watcher", "start")
     machine.run("cp", big / "probe-1.0-py3-none-any.whl", DISTS)
-    ask = (sys.executable, "-c", _ASK, f"{url}/simple/probe/")
-    machine.wait_for(ask, lambda done: "probe-1.0" in done.stdout)
-
-
-_ASK = """
-import sys, urllib.request
-print(urllib.request.urlopen(sys.argv[1]).read().decode())
-"""
+    machine.wait_for_answer(f"{url}/simple/probe/", lambda answer: "probe-1.0" in answer.body)
 
 
 def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
@@ -266,7 +259,7 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     text = f"{program} cannot be run any more, so the index is stopped. Install it again, and run "
     told = f"pypi-insiders: the program cannot be run\n{text}pypi-insiders server start.\n"
     assert machine.read_text("mail") == told
-    assert get(machine, f"http://127.0.0.1:{port}/health") == REFUSED
+    assert machine.get(f"http://127.0.0.1:{port}/health") == REFUSED
     status = machine.run("pypi-insiders", "server", "status", check=False)
     assert status.returncode == 3
     assert status.stdout.startswith("server: stopped: its program could not be run\n")
@@ -284,7 +277,7 @@ def test_an_index_whose_program_is_gone_is_stopped_until_it_is_back(
     machine.run("mv", "away", "venv")
     machine.run("systemctl", "--user", "reset-failed", NOTIFIER)
     machine.run("systemctl", "--user", "start", NOTIFIER)
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     assert machine.read_text("mail") == told
 
 
@@ -301,7 +294,7 @@ def test_where_no_namespace_can_be_had_the_services_run_unconfined(
         "warning: the services are not confined, they run with your permissions: "
         "no user namespaces here\n"
     )
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     machine.run("test", "-e", f"/proc/{show(machine, SERVER, 'MainPID')}/root{machine.home}/bin")
     names = ", ".join(
         f"{unit}.d/20-confinement.conf"
@@ -378,14 +371,14 @@ def test_a_reload_reads_the_settings_and_drops_no_connection(machine: Machine, p
     status = ("systemctl", "--user", "show", "-P", "StatusText", SERVER)
     machine.wait_for(status, lambda done: done.stdout.strip().endswith(f"; {why}"))
     url = f"http://127.0.0.1:{port}"
-    assert get(machine, f"{url}/simple/nothing/").location == f"{second}nothing/"
+    assert machine.get(f"{url}/simple/nothing/").location == f"{second}nothing/"
     machine.write_text(CONFIG, f"{settings}auth = true\n")
     machine.run("systemctl", "--user", "reload", SERVER)
     machine.wait_for_journal("^keeping the old settings: `auth` is set, but .* has no user$")
     machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     machine.run("systemctl", "--user", "reload", SERVER)
     machine.wait_for(status, lambda done: "keeping" not in done.stdout)
-    assert get(machine, f"{url}/simple/").status == 401
+    assert machine.get(f"{url}/simple/").status == 401
     assert (show(machine, SERVER, "MainPID"), show(machine, SERVER, "NRestarts")) == (pid, "0")
 
 
@@ -396,7 +389,7 @@ def test_the_page_tells_of_services_that_the_server_does_not_see(
     machine.run("pypi-insiders", "server", "start")
     machine.run("pypi-insiders", "watcher", "start")
     url = f"http://127.0.0.1:{port}/"
-    before = get(machine, url).body
+    before = machine.get(url).body
     assert "updates cannot write" not in before
     assert "unknown:" not in before
     drop_in(machine, WATCHER, "ExecStart=", "ExecStart=/bin/false")
@@ -404,5 +397,5 @@ def test_the_page_tells_of_services_that_the_server_does_not_see(
     known = f"{STATE}/troubles/watcher.json"
     machine.wait_for(("cat", known), lambda done: "the last update failed" in done.stdout)
     machine.run("systemctl", "--user", "restart", SERVER)
-    page = get(machine, url).body
+    page = machine.get(url).body
     assert "the last update failed (exit-code)" in page

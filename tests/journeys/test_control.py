@@ -5,8 +5,8 @@ import re
 from pathlib import Path
 
 import pytest
-from fixtures import HEALTHY, Answer, MakeMachine, free_port, get
-from machine import Machine
+from fixtures import HEALTHY, MakeMachine, free_port
+from machine import Answer, Machine
 from projects import create
 from units import CONFINED, UNIT_DIRECTORY, UNITS, installed_units, port, show, statuses
 from wheels import wheel
@@ -206,7 +206,7 @@ def test_changed_settings_take_effect_at_the_next_start(machine: Machine, port: 
     assert machine.run("pypi-insiders", "server", "start").stdout.endswith(f":{other}/simple/\n")
     machine.run("pypi-insiders", "watcher", "start")
     url = f"http://127.0.0.1:{other}/simple/nothing/"
-    assert get(machine, url).location == "https://example.org/simple/nothing/"
+    assert machine.get(url).location == "https://example.org/simple/nothing/"
     calendar = show(machine, "pypi-insiders-watcher.timer", "TimersCalendar")
     assert "OnCalendar=*-*-* *:00/15:00" in calendar
 
@@ -215,7 +215,7 @@ def test_changed_settings_take_effect_at_the_next_start(machine: Machine, port: 
         f'[server]\nport = {other}\nfallback-url = "https://example.com/simple/"\n',
     )
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, url).location == "https://example.com/simple/nothing/"
+    assert machine.get(url).location == "https://example.com/simple/nothing/"
 
 
 def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed: Path) -> None:
@@ -228,7 +228,7 @@ def test_a_moved_environment_is_refreshed(machine: Machine, port: int, installed
     assert f'ExecStart="{machine.home}/my %%tools/pypi-insiders" server run\n' in machine.read_text(
         f"{UNIT_DIRECTORY}/pypi-insiders-server.service"
     )
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     machine.run(moved, "watcher", "start")
     machine.wait_for_journal("Finished pypi-insiders-watcher.service")
 
@@ -252,7 +252,7 @@ def test_units_and_shell_agree_on_paths_that_only_the_shell_sets(
     machine.wait_for_journal("Finished pypi-insiders-watcher.service")
     listed = machine.run("ls", f"{machine.home}/da ta/pypi-insiders/dists").stdout
     assert listed == "probe-1.0-py3-none-any.whl\nprobe-1.0.tar.gz\n"
-    page = get(machine, f"http://127.0.0.1:{port}/simple/probe/").body
+    page = machine.get(f"http://127.0.0.1:{port}/simple/probe/").body
     assert "probe-1.0-py3-none-any.whl" in page
 
 
@@ -262,8 +262,8 @@ def test_the_index_listens_with_and_without_ipv6(make_machine: MakeMachine, ipv6
     with make_machine(private_network=True, ipv6=ipv6) as machine:
         started = machine.run("pypi-insiders", "server", "start").stdout
         assert started == "server: running at http://127.0.0.1:31411/simple/\n"
-        assert get(machine, "http://127.0.0.1:31411/health") == HEALTHY
-        six = get(machine, "http://[::1]:31411/health")
+        assert machine.get("http://127.0.0.1:31411/health") == HEALTHY
+        six = machine.get("http://[::1]:31411/health")
         assert six == (HEALTHY if ipv6 else Answer(None, None, "Cannot assign requested address"))
 
 
@@ -332,8 +332,8 @@ def test_the_index_is_not_opened_to_others_without_passwords(machine: Machine, p
     machine.run("sh", "-c", "echo secret | pypi-insiders server password me")
     done = machine.run("pypi-insiders", "server", "start")
     assert done.stdout == f"server: running at http://127.0.0.1:{port}/simple/\n"
-    assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 401
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/simple/").status == 401
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def test_an_index_whose_passwords_are_missing_does_not_start(machine: Machine, port: int) -> None:
@@ -361,7 +361,7 @@ def test_passwords_can_come_from_a_credential(machine: Machine, port: int, tmp_p
     )
     machine.run("pypi-insiders", "server", "start")
     index = f"http://127.0.0.1:{port}/simple/"
-    assert get(machine, index).status == 401
+    assert machine.get(index).status == 401
     machine.write_text(".netrc", "machine 127.0.0.1 login me password secret\n", mode=0o600)
     machine.run("install", "-D", "-t", ".local/share/pypi-insiders/dists",
                 str(wheel(tmp_path, "probe", "1.0")))  # fmt: skip
@@ -399,16 +399,16 @@ def test_with_broken_settings_each_client_is_told_at_once(machine: Machine, port
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service", check=False)
     reason = f"the index cannot serve: {path}: unknown key server.prot (did you mean port?)"
     for url in ("simple/", "simple/probe/", "packages/probe-1.0.tar.gz", "insiders/simple/", ""):
-        answer = get(machine, f"http://127.0.0.1:{port}/{url}")
+        answer = machine.get(f"http://127.0.0.1:{port}/{url}")
         assert (answer.status, json.loads(answer.body)["title"]) == (503, reason)
-    assert get(machine, f"http://127.0.0.1:{port}/health").status == 503
+    assert machine.get(f"http://127.0.0.1:{port}/health").status == 503
     done = machine.run("pip", "download", "--no-deps", "--index-url",
                        f"http://127.0.0.1:{port}/simple/", "probe", check=False)  # fmt: skip
     assert reason in done.stderr
     status = machine.run("pypi-insiders", "status", check=False)
     assert (status.returncode, reason.partition(": ")[2] in status.stdout) == (1, True)
     machine.write_text(path, good)
-    machine.wait_for(["true"], lambda _: get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY)
+    machine.wait_for_answer(f"http://127.0.0.1:{port}/health", lambda answer: answer == HEALTHY)
 
 
 _SETTINGS = ("prot = 1", f"sed -i /prot/d {CONFIG}")
@@ -439,14 +439,14 @@ def test_what_was_mended_is_served_at_the_first_start(
     url = f"http://127.0.0.1:{port}/health"
     machine.write_text(CONFIG, f"[server]\nport = {port}\n{wrong}\n")
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
-    assert get(machine, url).status == 503
+    assert machine.get(url).status == 503
     machine.run("sh", "-c", mend)
     state = show(machine, "pypi-insiders-server.service", "ActiveState")
     assert state in ("activating", "deactivating")
     done = machine.run("pypi-insiders", "server", verb, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout == f"server: running at http://127.0.0.1:{port}/simple/\n"
-    assert get(machine, url) == HEALTHY
+    assert machine.get(url) == HEALTHY
 
 
 def test_a_restart_without_a_password_leaves_the_index_as_it_is(
@@ -461,7 +461,7 @@ def test_a_restart_without_a_password_leaves_the_index_as_it_is(
             done = machine.run("pypi-insiders", "server", verb, check=False)
             assert (done.returncode, done.stdout) == (1, "")
             assert f"hint: `pypi-insiders {command}`\n" in done.stderr
-        assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+        assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def test_an_address_of_another_machine_is_refused(machine: Machine, port: int) -> None:
@@ -603,7 +603,7 @@ def test_settings_that_stop_the_index_stop_no_running_one(machine: Machine, port
             assert failed.stderr.startswith(f"error: {error}")
             assert failed.stderr.count("\n") == 2
     assert show(machine, "pypi-insiders-server.service", "MainPID") == pid
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def test_a_shell_that_points_to_a_stopped_index_is_warned(machine: Machine, port: int) -> None:

@@ -4,7 +4,7 @@ import re
 import signal
 from pathlib import Path
 
-from fixtures import HEALTHY, REFUSED, get
+from fixtures import HEALTHY, REFUSED
 from forge import Forge, forge
 from machine import Machine
 from projects import create, unpack_sdist
@@ -104,9 +104,9 @@ def test_the_server_comes_back_after_a_kill_and_stays_away_after_stop(
     machine.kill(int(before), signal.SIGKILL)
     machine.wait_for(main_pid, lambda done: done.stdout not in ("0\n", before))
     health = f"http://127.0.0.1:{port}/health"
-    assert get(machine, health) == HEALTHY
+    assert machine.get(health) == HEALTHY
     assert machine.run("pypi-insiders", "server", "stop").stdout == "server: stopped\n"
-    assert get(machine, health) == REFUSED
+    assert machine.get(health) == REFUSED
     assert statuses(machine, "server") == [3]
 
 
@@ -131,7 +131,7 @@ def test_a_real_project_with_its_own_build_backend(
     )  # fmt: skip
     names = machine.run("ls", "there").stdout.splitlines()
     assert {"pymdown_extensions-10.9.dist-info", "markdown", "yaml"} <= set(names)
-    page = get(machine, f"http://127.0.0.1:{port}/project/pymdown-extensions/").body
+    page = machine.get(f"http://127.0.0.1:{port}/project/pymdown-extensions/").body
     assert "<dd>10.9.0-insiders-1.0.0</dd>" in page
     assert "<h3>PyMdown Extensions" in re.sub(r' id="[^"]*"', "", page)  # of the README
 

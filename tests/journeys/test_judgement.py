@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Person, Watch, free_port, get, started
+from fixtures import Person, Watch, free_port, started
 from machine import Machine
 from projects import Project, create
 from units import MAIL, served_fallback, settled
@@ -282,7 +282,7 @@ def is_told(machine: Machine, project: Project, port: int, case: Case) -> None:
     assert f"\n{case.severity.ljust(7)}  {line}\n         hint: {hint}\n" in done.stdout
     assert done.stderr == ""
     if case.has_page:
-        page = get(machine, f"http://127.0.0.1:{port}/").body
+        page = machine.get(f"http://127.0.0.1:{port}/").body
         shown = re.sub(r"<[^>]*>", "", page)
         assert f"{case.severity.capitalize()}: {line}" in html.unescape(shown)
     done = machine.run("pypi-insiders", "doctor", "--json", check=False)

@@ -3,14 +3,13 @@
 import json
 import os
 import shutil
-import sys
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from subprocess import CompletedProcess
 
 import pytest
-from fixtures import HEALTHY, Person, get, run_command
+from fixtures import HEALTHY, Person, run_command
 from hostile import request, serving
 from machine import Machine
 from projects import Project, create, git
@@ -447,11 +446,11 @@ def test_a_directory_that_cannot_be_read_hangs_and_breaks_nothing(
                 str(wheel(tmp_path, "other", "1.0")))  # fmt: skip
     machine.run("mkdir", "-p", ".cache/pypi-insiders")
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, f"http://127.0.0.1:{port}/simple/other/").status == 200
+    assert machine.get(f"http://127.0.0.1:{port}/simple/other/").status == 200
     machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
     machine.run("chmod", "000", directory)
     for name in ("other", "probe"):
-        answer = get(machine, f"http://127.0.0.1:{port}/simple/{name}/")
+        answer = machine.get(f"http://127.0.0.1:{port}/simple/{name}/")
         assert answer.status in (200, 409, 503)
     told = [(words, machine.run("pypi-insiders", *words, check=False)) for words in COMMANDS]
     assert [done.stderr for _, done in told if "Traceback" in done.stderr] == []
@@ -462,8 +461,8 @@ def test_a_directory_that_cannot_be_read_hangs_and_breaks_nothing(
     assert "Traceback" not in machine.journal()
     machine.run("chmod", "700", directory)
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
-    assert get(machine, f"http://127.0.0.1:{port}/simple/other/").status == 200
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/simple/other/").status == 200
 
 
 def test_a_start_fails_of_an_index_that_ends_when_it_is_ready(machine: Machine, port: int) -> None:
@@ -496,9 +495,9 @@ def test_the_next_request_after_a_mend_finds_the_index(machine: Machine, port: i
     for wrong in ("prot = 1\n", "auth = true\n", "uploads = true\n"):
         machine.write_text(".config/pypi-insiders/config.toml", good + wrong)
         machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
-        assert get(machine, url).status == 503
+        assert machine.get(url).status == 503
         machine.write_text(".config/pypi-insiders/config.toml", good)
-        assert get(machine, url).status == 200
+        assert machine.get(url).status == 200
         status = machine.run("pypi-insiders", "server", "status", check=False)
         assert status.stdout.startswith(f"server: running at {url}\n")
 
@@ -513,12 +512,12 @@ def test_a_directory_that_was_made_again_is_seen(
     publish = ("install", "-D", "-t", f"{data}/dists", made)
     machine.run(*publish)
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, url).status == 200
+    assert machine.get(url).status == 200
     for is_running in (True, False):
         if not is_running:
             machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
         machine.run("rm", "-r", data)
-        assert get(machine, url).status == 503
+        assert machine.get(url).status == 503
         machine.run(*publish)
         _until_served(machine, url)
 
@@ -529,12 +528,12 @@ def test_settings_in_a_directory_that_was_made_again_are_seen(machine: Machine, 
     settings = f"[server]\nport = {port}\n"
     machine.write_text(f"{config}/config.toml", settings)
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, url).status == 303
+    assert machine.get(url).status == 303
     for is_running in (True, False):
         machine.run("rm", "-r", config)
         if not is_running:
             machine.run("systemctl", "--user", "stop", "pypi-insiders-server.service")
-            assert get(machine, url).status == 303  # by an index that sees no directory
+            assert machine.get(url).status == 303  # by an index that sees no directory
         machine.write_text(f"{config}/config.toml", settings)
         machine.write_text(f"{config}/repos.toml", WATCHED)
         _until_served(machine, url, 409)
@@ -542,16 +541,6 @@ def test_settings_in_a_directory_that_was_made_again_are_seen(machine: Machine, 
         _until_served(machine, url, 303)
 
 
-_ASK = """
-import http.client, sys, urllib.parse
-url = urllib.parse.urlsplit(sys.argv[1])
-connection = http.client.HTTPConnection(url.netloc, timeout=100)
-connection.request("GET", url.path)
-print(connection.getresponse().status)
-"""
-
-
 def _until_served(machine: Machine, url: str, status: int = 200) -> None:
     """Ask until the answer is as wanted."""
-    command = (sys.executable, "-c", _ASK, url)
-    machine.wait_for(command, lambda done: done.stdout == f"{status}\n")
+    machine.wait_for_answer(url, lambda answer: answer.status == status)

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from fixtures import HEALTHY, ROOT, MakeMachine, free_port, get, need
+from fixtures import HEALTHY, ROOT, MakeMachine, free_port, need
 from machine import Machine
 from units import CONFINED, CONFINEMENT, HOOKS, UNITS, installed_units
 
@@ -139,7 +139,7 @@ def test_the_units_of_a_package_need_nothing_else(equipped: Machine, command: Pa
     status = equipped.run(command, "server", "status", check=False)
     assert (status.returncode, status.stdout.splitlines()[0]) == (3, "server: stopped")
     equipped.run("systemctl", "--user", "enable", "--now", "pypi-insiders-server.socket")
-    assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
+    assert equipped.get("http://127.0.0.1:31411/health") == HEALTHY
 
     for verb in (("server", "start"), ("server", "enable"), ("watcher", "start")):
         equipped.run(command, *verb)
@@ -177,7 +177,7 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     equipped.write_text("my data/pypi-insiders/dists/.keep", "")
     equipped.write_text(".config/pypi-insiders/config.toml", f"[server]\nport = {port}\n")
     equipped.run(command, "server", "start", env={"XDG_DATA_HOME": f"{equipped.home}/my data"})
-    assert get(equipped, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert equipped.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     drop_ins = {
         f"pypi-insiders-{unit}.d{file}"
         for unit in (
@@ -195,7 +195,7 @@ def test_settings_are_drop_ins_of_the_units_of_a_package(equipped: Machine, comm
     equipped.run("rm", ".config/pypi-insiders/config.toml")
     equipped.run(command, "server", "start")
     assert installed_units(equipped) == CONFINEMENT["server"]
-    assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
+    assert equipped.get("http://127.0.0.1:31411/health") == HEALTHY
 
 
 def test_copies_from_before_the_package_are_removed(equipped: Machine, command: Path) -> None:
@@ -206,7 +206,7 @@ def test_copies_from_before_the_package_are_removed(equipped: Machine, command: 
     assert installed_units(equipped) == WANTS | CONFINEMENT["server"]
     wanted = equipped.run("systemctl", "--user", "show", "-p", "Wants", "sockets.target").stdout
     assert "pypi-insiders-server.socket" in wanted  # the link counts by its name
-    assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
+    assert equipped.get("http://127.0.0.1:31411/health") == HEALTHY
 
 
 def test_units_of_another_version_are_not_used(equipped: Machine, command: Path) -> None:
@@ -218,7 +218,7 @@ def test_units_of_another_version_are_not_used(equipped: Machine, command: Path)
     assert installed_units(equipped) == SERVER_UNITS | CONFINEMENT["server"]
     copy = equipped.read_text(f".config/systemd/user/{unit}")
     assert copy.partition(" (sha256 ")[0] == text.partition(" (sha256 ")[0]
-    assert get(equipped, "http://127.0.0.1:31411/health") == HEALTHY
+    assert equipped.get("http://127.0.0.1:31411/health") == HEALTHY
 
 
 def test_doctor_knows_units_of_a_package(equipped: Machine, command: Path) -> None:

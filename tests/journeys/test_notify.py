@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from fixtures import HEALTHY, ROOT, get, need
+from fixtures import HEALTHY, ROOT, need
 from machine import Machine
 from projects import Project, create
 from units import MAIL, UNIT_DIRECTORY, port, settled, show, start_anew
@@ -56,7 +56,7 @@ def mails(machine: Machine) -> list[tuple[str, str]]:
 def serves(machine: Machine, port: int) -> None:
     """Start the index, and wait for its first answer: before that, it requests notifications."""
     machine.run("pypi-insiders", "server", "start")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
 
 
 def watching(machine: Machine) -> None:
@@ -209,7 +209,7 @@ def test_a_server_that_fails_for_ever_is_told_once(
     started = machine.journal("-u", "pypi-insiders-notify@server.service").count("Starting ")
     assert started == 1, "what is known costs nothing"
     machine.write_text(CONFIG, good)
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     settled(machine)
     assert mails(machine)[1:] == [
         (
@@ -234,7 +234,7 @@ def fails_and_is_told(machine: Machine, port: int) -> None:
     """Let the server fail, and wait for the one message about it."""
     machine.write_text(CONFIG, machine.read_text(CONFIG).replace("[server]", "[server]\nprot = 1"))
     machine.run("systemctl", "--user", "stop", SERVER)
-    assert get(machine, f"http://127.0.0.1:{port}/health").status == 503
+    assert machine.get(f"http://127.0.0.1:{port}/health").status == 503
     machine.wait_for(("cat", "mail"), lambda done: "server: failing" in done.stdout)
 
 

@@ -8,7 +8,7 @@ import urllib.parse
 from collections import Counter
 from pathlib import Path
 
-from fixtures import HEALTHY, get
+from fixtures import HEALTHY
 from machine import Machine
 from units import UNIT_DIRECTORY, port, show
 from wheels import sdist
@@ -31,7 +31,7 @@ def test_the_status_line_is_true(machine: Machine, port: int, tmp_path: Path) ->
     machine.run("pypi-insiders", "server", "start")
     assert show(machine, SERVICE, "StatusText") == "0 projects, 0 files"
     place(machine, sdist(tmp_path, "probe", "1.0"))
-    assert get(machine, f"http://127.0.0.1:{port}/simple/").status == 200
+    assert machine.get(f"http://127.0.0.1:{port}/simple/").status == 200
     machine.wait_for(
         ("systemctl", "--user", "show", "--value", "-p", "StatusText", SERVICE),
         lambda done: done.stdout == "1 project, 1 file\n",
@@ -49,7 +49,7 @@ def test_an_idle_index_ends_and_the_next_request_starts_it(machine: Machine, por
             ("systemctl", "--user", "show", "--value", "-p", "ActiveState,MainPID", SERVICE),
             lambda done: done.stdout in ("0\ninactive\n", "inactive\n0\n"),
         )
-        assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+        assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     assert machine.run("pypi-insiders", "server", "status", check=False).returncode == 0
 
 
@@ -61,7 +61,7 @@ def test_a_hung_index_is_restarted(machine: Machine, port: int) -> None:
     machine.kill(int(pid), signal.SIGSTOP)
     machine.wait_for_journal("Watchdog timeout")
     machine.wait_for_journal("Current thread", "-t", "pypi-insiders-server")
-    assert get(machine, f"http://127.0.0.1:{port}/health") == HEALTHY
+    assert machine.get(f"http://127.0.0.1:{port}/health") == HEALTHY
     assert show(machine, SERVICE, "MainPID") != pid
 
 

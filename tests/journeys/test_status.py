@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import terminal
 from fallback import a_day_later, public_index
-from fixtures import COMMAND, Person, Watch, free_port, get
+from fixtures import COMMAND, Person, Watch, free_port
 from machine import Machine
 from projects import Project, create
 from units import port
@@ -71,7 +71,7 @@ def test_one_screen_tells_that_all_is_well_and_scripts_read_all_of_it(
     machine.run("pypi-insiders", "server", "enable")
     machine.run("pypi-insiders", "watcher", "enable")
     updated(machine)
-    assert get(machine, f"http://127.0.0.1:{port}/health").status == 200
+    assert machine.get(f"http://127.0.0.1:{port}/health").status == 200
     for typed in ((), ("status",)):
         assert re.fullmatch(
             rf"server   running at http://127.0.0.1:{port}/simple/, listening since {CLOCK} "

@@ -147,6 +147,23 @@ def processes(words: str) -> list[int]:
     return found
 
 
+def get(url: str, timeout_s: float) -> dict[str, Any]:
+    """Fetch a URL over HTTP, without following redirects; without an answer, tell why."""
+    import http.client
+    import urllib.parse
+
+    parts = urllib.parse.urlsplit(url)
+    connection = http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+    with contextlib.closing(connection):
+        try:
+            connection.request("GET", parts.path)
+            answer = connection.getresponse()
+            location, body = answer.headers["Location"], answer.read().decode()
+        except OSError as error:
+            return {"status": None, "location": None, "body": error.strerror}
+        return {"status": answer.status, "location": location, "body": body}
+
+
 class Agent:
     """Turn requests into processes and files."""
 
@@ -166,6 +183,7 @@ class Agent:
             "result": lambda request: self._process(request).result(),
             "stop": lambda request: self._process(request).stop(),
             "kill": self._kill,
+            "get": lambda request: get(request["url"], request["timeout_s"]),
             "processes": lambda request: {"pids": processes(request["words"])},
             "read": lambda request: {"text": Path(request["path"]).read_text(encoding="utf-8")},
             "write": self._write,

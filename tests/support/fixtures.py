@@ -2,7 +2,6 @@
 
 import compileall
 import contextlib
-import json
 import os
 import random
 import re
@@ -24,7 +23,7 @@ from typing import IO
 
 import pytest
 from forks import Fork, Forks, may_differ
-from machine import Machine, Unavailable
+from machine import Answer, Machine, Unavailable
 from projects import Project, create
 
 from pypi_insiders.config.client_variables import MEMORY, RIVALS
@@ -365,33 +364,6 @@ def run(program: str, *arguments: str | Path) -> None:
     path = Path(sys.executable).with_name(program)
     done = subprocess.run([path, *arguments], capture_output=True, text=True)
     assert done.returncode == 0, f"{program} {arguments}\n{done.stdout}\n{done.stderr}"
-
-
-_GET = """
-import http.client, json, sys, urllib.parse
-url = urllib.parse.urlsplit(sys.argv[1])
-connection = http.client.HTTPConnection(url.hostname, url.port, timeout=100)
-try:
-    connection.request("GET", url.path)
-    answer = connection.getresponse()
-    print(json.dumps([answer.status, answer.headers["Location"], answer.read().decode()]))
-except OSError as error:
-    print(json.dumps([None, None, error.strerror]))
-"""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What a web server answered; without a status, why there was no answer."""
-
-    status: int | None
-    location: str | None
-    body: str
-
-
-def get(machine: Machine, url: str) -> Answer:
-    """Fetch a URL inside a machine, without following redirects."""
-    return Answer(*json.loads(machine.run(sys.executable, "-c", _GET, url).stdout))
 
 
 HEALTHY = Answer(200, None, "Ok")

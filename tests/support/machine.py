@@ -18,6 +18,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from types import TracebackType
@@ -45,6 +46,15 @@ _NOT_INHERITED = re.compile(
 
 
 _Seen = TypeVar("_Seen")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What a web server answered; without a status, why there was no answer."""
+
+    status: int | None
+    location: str | None
+    body: str
 
 
 class Unavailable(Exception):  # noqa: N818  # "unavailable" is no error: a reason to skip
@@ -224,6 +234,15 @@ class Machine:
         return self._look_again(
             lambda: self.run(*argv, check=False, timeout_s=timeout_s), until, _describe, timeout_s
         )
+
+    def get(self, url: str) -> Answer:
+        """Fetch a URL inside over HTTP, without following redirects, and without a process."""
+        answer = self._ask("get", _PATIENCE_S, url=url)
+        return Answer(answer["status"], answer["location"], answer["body"])
+
+    def wait_for_answer(self, url: str, until: Callable[[Answer], bool]) -> Answer:
+        """Fetch a URL again and again, as `wait_for` runs a command; return the answer."""
+        return self._look_again(lambda: self.get(url), until, str, _PATIENCE_S)
 
     def processes(self, words: str) -> list[int]:
         """Return the IDs of the processes inside whose command line has these words in a row."""
