@@ -978,14 +978,17 @@ PIP = {
     ],
 )  # fmt: skip
 def test_a_browser_gets_errors_as_pages(
-    index: str, browser: Browser, path: str, status: int, shown: list[str]
+    index: str, window: Window, path: str, status: int, shown: list[str]
 ) -> None:
     """With a way back that works from any depth, and that asks for nothing else to be loaded."""
-    context = browser.new_context(viewport={"width": 360, "height": 700})
-    page = context.new_page()
+    page = window.page({"viewport": {"width": 360, "height": 700}})
     asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: asked.append(message.text))
+    listening: dict[Any, Callable[[Any], None]] = {
+        "request": lambda request: asked.append(request.url),
+        "console": lambda message: asked.append(message.text),
+    }
+    for event, note in listening.items():
+        page.on(event, note)
     answer = page.goto(f"{index}{path}")
     assert answer is not None
     assert (answer.status, answer.headers["cache-control"]) == (status, "no-store")
@@ -999,7 +1002,8 @@ def test_a_browser_gets_errors_as_pages(
     assert [item["id"] for item in Axe().run(page).response["violations"]] == []
     page.get_by_role("link", name="All projects").click()
     page.wait_for_url(f"{index}/")
-    context.close()
+    for event, note in listening.items():
+        page.remove_listener(event, note)
 
 
 @pytest.mark.parametrize(
