@@ -269,13 +269,20 @@ def pypiserver_tuned(commands: Path, directory: Path, home: Path) -> Iterator[Se
         yield replace(server, simple=f"{server.simple}simple/")
 
 
+# For tests: by default, each start takes 6 s of processor to derive a key from a random secret.
+DEVPI_WEAKLY = ("--argon2-memory-cost=8", "--argon2-parallelism=1", "--argon2-time-cost=1")
+
+
 @contextmanager
-def devpi_server(commands: Path, home: Path) -> Iterator[Server]:
+def devpi_server(commands: Path, home: Path, *options: str) -> Iterator[Server]:
     """Run a devpi-server without indexes."""
     place, port, env = home / "devpi", free_port(), home_environment(home)
     run(commands / "devpi-init", "--serverdir", place, "--no-root-pypi", "--root-passwd", "of-root",
         env=env)  # fmt: skip
-    argv = (commands / "devpi-server", "--serverdir", place, "--port", str(port), "--offline-mode")
+    argv: Argv = (
+        commands / "devpi-server", "--serverdir", place, "--port", str(port), "--offline-mode",
+        *options,
+    )  # fmt: skip
     with on_port(port, *argv, env=env) as server:
         yield server
 

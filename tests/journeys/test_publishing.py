@@ -21,7 +21,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from bench_servers import Server, devpi_server, fetch, make_devpi_index, on_port
+from bench_servers import DEVPI_WEAKLY, Server, devpi_server, fetch, make_devpi_index, on_port
 from fixtures import Person, Watch, free_port, names, need, untimed
 from wheels import sdist, wheel
 
@@ -142,7 +142,7 @@ def index(make_pypiserver: MakePypiserver) -> Iterator[Index]:
 @pytest.fixture(scope="module")
 def devpi_root(devpi: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     """A devpi-server without users but root."""
-    with devpi_server(devpi, tmp_path_factory.mktemp("devpi")) as server:
+    with devpi_server(devpi, tmp_path_factory.mktemp("devpi"), *DEVPI_WEAKLY) as server:
         yield server
 
 

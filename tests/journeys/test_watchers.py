@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from bench_servers import devpi_server, fetch, make_devpi_index
+from bench_servers import DEVPI_WEAKLY, devpi_server, fetch, make_devpi_index
 from fixtures import COMMAND, MakeMachine, Person, free_port
 from machine import Machine
 from projects import Project, block, create
@@ -48,7 +48,7 @@ class Shared:
 def devpi_of_all(devpi: Path, tmp_path: Path) -> Iterator[Shared]:
     """An index of devpi in which no file is replaced."""
     password = secrets.token_hex(16)
-    with devpi_server(devpi, tmp_path / "devpi") as server:
+    with devpi_server(devpi, tmp_path / "devpi", *DEVPI_WEAKLY) as server:
         made = make_devpi_index(server, "team", password, volatile=False)
         yield Shared(made.url, f"{made.url}+simple/", "team", password)
 
