@@ -171,7 +171,7 @@ class Agent:
         """Start without processes."""
         self._processes: dict[int, Process] = {}
         self._starting = threading.Lock()
-        self._forks: dict[Path, Forks] = {}
+        self._forks: dict[tuple[Path, str], Forks] = {}
         self._output = threading.Lock()
         self._operations: dict[str, Callable[[dict[str, Any]], dict[str, Any]]] = {
             "run": self._run,
@@ -234,13 +234,15 @@ class Agent:
         return Path(found) if found and Path(found).with_name("python").exists() else None
 
     def _fork(self, command: Path, request: dict[str, Any]) -> dict[str, Any]:
-        with self._starting:
-            forks = self._forks.get(command)
-            if forks is None or not forks.is_there:
-                forks = self._forks[command] = Forks(command, os.environ, modules=_IMPORTED)
         argv = [command, *request["argv"][1:]]
         directory = Path(request["cwd"] or Path.cwd())
         environment, timeout_s = os.environ | request["env"], request["timeout_s"]
+        path = environment["PATH"]  # which GitPython reads when it is imported
+        with self._starting:
+            forks = self._forks.get((command, path))
+            if forks is None or not forks.is_there:
+                forks = Forks(command, os.environ | {"PATH": path}, modules=_IMPORTED)
+                self._forks[command, path] = forks
         try:
             done = forks.run(argv, environment, directory, timeout_s, "backslashreplace")
         except TimeoutError as error:

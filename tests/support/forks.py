@@ -37,6 +37,12 @@ _LIBRARIES = (
     "rich.live", "rich.progress", "tomlkit", "tomli_w", "uuid",
 )  # fmt: skip
 
+# What a word of a command makes it import: the first one for those that follow, too.
+_IMPORTED_FOR = {
+    "doctor": ("pypi_insiders.cli.doctor", "pypi_insiders.doctor.examination"),
+    "update": ("pypi_insiders.cli.run_update",),
+}
+
 
 def may_differ(given: Mapping[str, str], other: Mapping[str, str]) -> bool:
     """Tell whether a fork may have one environment where the process that forks has the other."""
@@ -226,11 +232,16 @@ def _serve(requests: socket.socket) -> list[str]:
                 os._exit(0)
             request = requests.recv(_LENGTH.unpack(length)[0], socket.MSG_WAITALL)
             answer = socket.socket(fileno=outputs.pop())
+            given = json.loads(request)
+            for name in (name for word in given[0] for name in _IMPORTED_FOR.get(word, ())):
+                with contextlib.suppress(Exception):  # which the fork itself will tell
+                    importlib.import_module(name)
+                gc.freeze()
             if (pid := os.fork()) == 0:
                 for number, output in enumerate(outputs, 1):
                     os.dup2(output, number)
                 os.closerange(3, max(*outputs, answer.fileno(), requests.fileno(), *running) + 1)
-                return _become(*json.loads(request))
+                return _become(*given)
             for output in outputs:
                 os.close(output)
             _answer(answer, pid, 0)
