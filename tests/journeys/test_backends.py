@@ -93,6 +93,16 @@ def test_what_does_not_build_is_said(tmp_path: Path, pyproject: str, message: st
     assert caught.value.message.startswith(message.format(tree=project.tree))
 
 
+def test_what_a_hook_imports_leaves_no_bytecode_in_the_files(tmp_path: Path) -> None:
+    """Backends put all files of a package into a wheel, and those of the tree into an sdist."""
+    project = create(tmp_path, "probe")
+    project.write("1.0")
+    project.hook("import sys\nsys.path.insert(0, '.')\nimport probe")
+    built = build.build_distributions(project.tree, tmp_path, RECIPE, UNCONFINED)
+    with zipfile.ZipFile(built.wheels[0]) as archive:
+        assert [name for name in archive.namelist() if "__pycache__" in name] == []
+
+
 def test_the_output_of_a_failed_build_is_kept(tmp_path: Path) -> None:
     """All that the build wrote is in the error."""
     project = create(tmp_path, "probe")
