@@ -16,15 +16,13 @@ LIMIT_BYTES = 2 * 1024**3
 """The largest file that GitHub stores in a release."""
 
 
-def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: str) -> str:
+def download(forge: Forge, asset: Asset, target: Path) -> str:
     """Download a file; return its sha256 in hexadecimal.
 
     Args:
         forge: which has listed it.
         asset: the file.
-        token: `None`: anonymously.
         target: a path that does not exist.
-        name: `NS/PROJ` as it is watched, for hints.
 
     Raises:
         PassingError: the forge does not answer, not now, or not with what it has listed.
@@ -37,7 +35,7 @@ def download(forge: Forge, asset: Asset, token: str | None, target: Path, name: 
     try:
         with (
             target.open("xb") as output,
-            requests.answer_of(forge, asset.url, token, name, is_file=True) as answer,
+            requests.answer_of(forge, asset.url, is_file=True) as answer,
         ):
             while block := answer.read(_BLOCK_BYTES):
                 size_bytes += len(block)

@@ -1,7 +1,7 @@
 """Find the forge of a repository, and the addresses of its API."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from ipaddress import IPv6Address
 from urllib.parse import quote, urlsplit
 
@@ -28,6 +28,11 @@ class Forge:
     """Scheme and host, such as `https://github.com`."""
     path: str
     """`NS/PROJ`; on GitLab with any number of parts."""
+    name: str
+    """`NS/PROJ` as it is watched, for hints."""
+    # No traceback may show it.
+    token: str | None = field(default=None, repr=False)
+    """The token for its API; `None`: it is asked anonymously."""
 
     @property
     def host(self) -> str:
@@ -62,7 +67,7 @@ def forge_of(url: str, kind: str | None = None, *, name: str, insecure_http: boo
     Args:
         url: where Git finds the repository, over any transport.
         kind: one of `FORGES`; `None`: by its host.
-        name: `NS/PROJ` as it is watched, for the hint.
+        name: `NS/PROJ` as it is watched, for hints.
         insecure_http: whether the API of a URL of http is asked over http.
 
     Raises:
@@ -84,7 +89,7 @@ def forge_of(url: str, kind: str | None = None, *, name: str, insecure_http: boo
         )
     # Of git and ssh the port is another one than that of the pages and the API.
     is_plain = scheme == "http" and insecure_http
-    return Forge(found, f"{'http' if is_plain else 'https'}://{host}", path)
+    return Forge(found, f"{'http' if is_plain else 'https'}://{host}", path, name)
 
 
 def is_known(url: str, kind: str | None) -> bool:

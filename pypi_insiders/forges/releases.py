@@ -47,14 +47,8 @@ class ForgeRelease:
     """The names of assets that are on another host, with the host."""
 
 
-def release_of(forge: Forge, tag: str, token: str | None, name: str) -> ForgeRelease:
+def release_of(forge: Forge, tag: str) -> ForgeRelease:
     """Ask a forge for the release of a tag: one question, and one more for each 100 files.
-
-    Args:
-        forge: with the repository.
-        tag: the tag.
-        token: `None`: anonymously.
-        name: `NS/PROJ` as it is watched, for hints.
 
     Raises:
         PassingError: the forge does not answer, or not now.
@@ -67,42 +61,40 @@ def release_of(forge: Forge, tag: str, token: str | None, name: str) -> ForgeRel
     at = "releases" if forge.kind == GITLAB else "releases/tags"
     url = f"{forge.api}/{at}/{quote(tag, safe='')}"
     try:
-        found = requests.read_json(forge, url, token, name)
+        found = requests.read_json(forge, url)
     except NoReleaseError as error:
-        _demand_repository(forge, token, name)
+        _demand_repository(forge)
         raise NoReleaseError(f"{forge.host} has no release of it") from error
     try:
         # GitHub shows drafts to those who may write. Source: docs.github.com, "Releases".
         if found.get("draft"):
             raise NoReleaseError(f"its release on {forge.host} is a draft")
         if forge.kind == GITLAB:
-            return _of_gitlab(forge, found, token, name)
-        return _of_github_or_gitea(forge, found, token, name)
+            return _of_gitlab(forge, found)
+        return _of_github_or_gitea(forge, found)
     # OverflowError: JSON of Python has `Infinity`.
     except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
-        raise requests.not_of_api(forge, name, "no release in its answer") from error
+        raise requests.not_of_api(forge, "no release in its answer") from error
 
 
-def _demand_repository(forge: Forge, token: str | None, name: str) -> None:
+def _demand_repository(forge: Forge) -> None:
     """Require that the forge shows the repository, which has no release of this tag.
 
     Raises:
         ForgeError: it is not shown; forges answer 404 for what somebody may not see.
     """
     try:
-        requests.read_json(forge, forge.api, token, name)
+        requests.read_json(forge, forge.api)
     except NoReleaseError as error:
-        what = "without a token" if token is None else "with this token"
-        raise requests.not_shown(forge, name, what) from error
+        what = "without a token" if forge.token is None else "with this token"
+        raise requests.not_shown(forge, what) from error
 
 
-def _of_github_or_gitea(
-    forge: Forge, found: Mapping[str, Any], token: str | None, name: str
-) -> ForgeRelease:
+def _of_github_or_gitea(forge: Forge, found: Mapping[str, Any]) -> ForgeRelease:
     listed = found["assets"]
     # What is in the release itself may be its first page.
     if forge.kind == GITHUB and len(listed) >= _PAGE:
-        listed = _pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets", token, name)
+        listed = _pages(forge, f"{forge.api}/releases/{int(found['id'])}/assets")
     assets, elsewhere = [], []
     for item in listed:
         # GitHub lists files whose upload has begun, or has failed.
@@ -125,9 +117,7 @@ def _of_github_or_gitea(
     return ForgeRelease(tuple(assets), tuple(elsewhere))
 
 
-def _of_gitlab(
-    forge: Forge, found: Mapping[str, Any], token: str | None, name: str
-) -> ForgeRelease:
+def _of_gitlab(forge: Forge, found: Mapping[str, Any]) -> ForgeRelease:
     """Return the links of a release; its archives of the source tree are no distributions."""
     assets, elsewhere, digests = [], [], dict[str, str]()
     links = found["assets"]["links"]
@@ -139,7 +129,7 @@ def _of_gitlab(
     }
     # A release has its files in one package; a link of the maintainer can name any.
     for package, version in sorted(packages)[:3]:
-        digests |= _digests_of_gitlab(forge, unquote(package), unquote(version), token, name)
+        digests |= _digests_of_gitlab(forge, unquote(package), unquote(version))
     for link in links:
         url = str(link["url"])
         # The title of a link may be any text.
@@ -149,7 +139,7 @@ def _of_gitlab(
         if not is_same_origin(url, forge.site):
             elsewhere.append(_place(shown, url))
             continue
-        if token is not None and (match := _UPLOAD.search(urlsplit(url).path)):
+        if forge.token is not None and (match := _UPLOAD.search(urlsplit(url).path)):
             # A token does not open the page of the link. Always of this repository: the link could
             # name another one that the token can read.
             url = f"{forge.api}/uploads/{match[1]}"
@@ -157,9 +147,7 @@ def _of_gitlab(
     return ForgeRelease(tuple(assets), tuple(elsewhere))
 
 
-def _digests_of_gitlab(
-    forge: Forge, package: str, version: str, token: str | None, name: str
-) -> dict[str, str]:
+def _digests_of_gitlab(forge: Forge, package: str, version: str) -> dict[str, str]:
     """Return the sha256 of the files of a generic package, which its release does not list.
 
     Source: docs.gitlab.com, "Packages API", `package_files`.
@@ -167,11 +155,11 @@ def _digests_of_gitlab(
     query = f"package_name={quote(package, safe='')}&package_version={quote(version, safe='')}"
     found = dict[str, str]()
     try:
-        for item in _pages(forge, f"{forge.api}/packages?{query}", token, name):
+        for item in _pages(forge, f"{forge.api}/packages?{query}"):
             # The name is searched for as a part.
             if (item["name"], item["version"]) == (package, version):
                 url = f"{forge.api}/packages/{int(item['id'])}/package_files"
-                for file in _pages(forge, url, token, name):
+                for file in _pages(forge, url):
                     if digest := _SHA256.fullmatch(file.get("file_sha256") or ""):
                         found[file["file_name"]] = digest[1].lower()
     # Without the rights for packages there is no digest, as for any other link.
@@ -180,11 +168,11 @@ def _digests_of_gitlab(
     return found
 
 
-def _pages(forge: Forge, url: str, token: str | None, name: str) -> Iterator[dict[str, Any]]:
+def _pages(forge: Forge, url: str) -> Iterator[dict[str, Any]]:
     """Yield the items of a list, page by page."""
     url += "&" if "?" in url else "?"
     for number in range(1, _MOST_PAGES + 1):
-        page = requests.read_json(forge, f"{url}per_page={_PAGE}&page={number}", token, name)
+        page = requests.read_json(forge, f"{url}per_page={_PAGE}&page={number}")
         yield from page
         if len(page) < _PAGE:
             return

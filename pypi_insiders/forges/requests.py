@@ -41,16 +41,12 @@ _hosts = SilentHosts(16)
 
 
 @contextmanager
-def answer_of(
-    forge: Forge, url: str, token: str | None, name: str, *, is_file: bool = False
-) -> Iterator[HTTPResponse]:
+def answer_of(forge: Forge, url: str, *, is_file: bool = False) -> Iterator[HTTPResponse]:
     """Send a GET request with the token, and return the answer if its status is 200.
 
     Args:
         forge: whose API it is.
         url: http or https; the token goes to this host only, not to one that it redirects to.
-        token: `None`: anonymously.
-        name: `NS/PROJ` as it is watched, for hints.
         is_file: whether a file is wanted, and not what the API says of it.
 
     Raises:
@@ -58,9 +54,8 @@ def answer_of(
         NoReleaseError: it answers 404.
         ForgeError: it refuses.
     """
-    key = forge.host, token
     with _limiting:
-        until_s = _limited.get(key, 0)
+        until_s = _limited.get((forge.host, forge.token), 0)
     if time.time() < until_s:
         raise _of_limit(forge, until_s)
     if _hosts.is_silent(forge.host):
@@ -69,8 +64,8 @@ def answer_of(
             "the next update tries again",
         )
     request = Request(url, headers={"Accept": _FILE if is_file else _JSON})  # noqa: S310  # by `forge_of`
-    if token is not None:
-        request.add_unredirected_header("Authorization", _authorization(forge, token))
+    if forge.token is not None:
+        request.add_unredirected_header("Authorization", _authorization(forge.kind, forge.token))
     _log.debug("GET %s", url)
     # A redirect to http would let others on the network change what arrives.
     redirects = Redirects(url, is_secure=urlsplit(url).scheme == "https")
@@ -81,7 +76,7 @@ def answer_of(
             answer_to(request, shortened(_TIMEOUT_S), redirects, total_s=total_s) as answer,
         ):
             if isinstance(answer, HTTPError):
-                raise _refusal(forge, key, answer, name)
+                raise _refusal(forge, answer)
             if answer.status != 200:
                 raise ForgeError(f"{forge.host} answers with status {answer.status}")
             yield answer
@@ -92,13 +87,13 @@ def answer_of(
         raise PassingError(what, "the next update tries again") from error
 
 
-def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
+def read_json(forge: Forge, url: str) -> Any:
     """Read an answer of the API.
 
     Raises:
         PassingError, NoReleaseError, ForgeError: as `answer_of`.
     """
-    with answer_of(forge, url, token, name) as answer:
+    with answer_of(forge, url) as answer:
         kind = answer.headers.get_content_type()
         body = answer.read(_LIMIT_BYTES + 1)
         # A value takes up to a hundred bytes of memory.
@@ -111,49 +106,49 @@ def read_json(forge: Forge, url: str, token: str | None, name: str) -> Any:
     try:
         return json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise not_of_api(forge, name, kind) from error
+        raise not_of_api(forge, kind) from error
 
 
-def not_of_api(forge: Forge, name: str, what: str) -> ForgeError:
+def not_of_api(forge: Forge, what: str) -> ForgeError:
     """Return the error of an answer that is none of this API."""
     return ForgeError(
         f"{forge.host} does not answer as {forge.kind} does ({what})",
         "if another program runs there: "
-        f"`pypi-insiders repos set {name} forge=gitlab`, or github, or gitea",
+        f"`pypi-insiders repos set {forge.name} forge=gitlab`, or github, or gitea",
     )
 
 
-def not_shown(forge: Forge, name: str, what: str) -> ForgeError:
+def not_shown(forge: Forge, what: str) -> ForgeError:
     """Return the error of a repository that the forge does not show."""
     return ForgeError(
         f"{forge.host} does not show {forge.path} {what} (404)",
         "name a file with a token that can read its contents: "
-        f"`pypi-insiders repos set {name} token-file=FILE`",
+        f"`pypi-insiders repos set {forge.name} token-file=FILE`",
     )
 
 
-def _authorization(forge: Forge, token: str) -> str:
+def _authorization(kind: str, token: str) -> str:
     """Return the header for a token.
 
     Source: docs.github.com, "Authenticating to the REST API"; docs.gitlab.com, "REST API
     authentication". Gitea and Forgejo take a token as the password of any user, and take no other
     form for `/attachments/`.
     """
-    if forge.kind == GITEA:
+    if kind == GITEA:
         return f"Basic {b64encode(f'x-access-token:{token}'.encode()).decode()}"
     return f"Bearer {token}"
 
 
-def _refusal(forge: Forge, key: tuple[str, str | None], answer: HTTPError, name: str) -> ForgeError:
+def _refusal(forge: Forge, answer: HTTPError) -> ForgeError:
     """Return the error of an answer with status 300 and above."""
-    host, status, token = forge.host, answer.code, key[1]
+    host, status = forge.host, answer.code
     # First, as GitHub answers 403 for a limit, too.
     if (until_s := _limit_of(answer)) is not None:
         with _limiting:
-            _limited[key] = until_s
+            _limited[host, forge.token] = until_s
         return _of_limit(forge, until_s)
-    set_token = f"`pypi-insiders repos set {name} token-file=FILE`"
-    if status == 401 and token is None:
+    set_token = f"`pypi-insiders repos set {forge.name} token-file=FILE`"
+    if status == 401 and forge.token is None:
         return ForgeError(f"{host} requires a token for its API (401)", set_token)
     if status == 403:
         return ForgeError(

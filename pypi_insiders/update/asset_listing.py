@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from urllib.parse import urlsplit
 
@@ -45,10 +46,11 @@ class AssetListing:
 
     @cached_property
     def forge(self) -> Forge:
-        """The forge of the repository.
+        """The forge of the repository, with the token that Git has for its host.
 
         Raises:
             ForgeError: it has none that is known, or Git reads the repository from elsewhere.
+            InsidersError: the token cannot be read.
         """
         item = self._tracked.repository
         is_insecure = bool(item.insecure_http)
@@ -62,19 +64,13 @@ class AssetListing:
                 f"name the address that has them: `pypi-insiders repos set {item.name} url=URL`, "
                 "or set assets=never",
             )
-        return found
+        return replace(found, token=self._token_for(found))
 
-    @cached_property
-    def token(self) -> str | None:
-        """The token that Git has for the host; `None`: none.
-
-        Raises:
-            InsidersError: it cannot be read.
-        """
+    def _token_for(self, forge: Forge) -> str | None:
         url = self._tracked.repository.remote
         # Of ssh, too, the API is asked over https, with the token that Git has for that.
         if urlsplit(url).scheme != "https":
-            url = f"{self.forge.site}/{self.forge.path}"
+            url = f"{forge.site}/{forge.path}"
         access = self._context.access_to(self._tracked.repository, url=url)
         if access.lacking:
             raise access.lacking
@@ -88,7 +84,7 @@ class AssetListing:
             InsidersError: the token cannot be read.
         """
         item = self._tracked.repository
-        found = forges.release_of(self.forge, tag, self.token, item.name)
+        found = forges.release_of(self.forge, tag)
         if found.elsewhere:
             _log.log(
                 self._level,

@@ -158,7 +158,7 @@ class AssetFetcher:
             with guard.guarding(directory):
                 for asset in assets:
                     path = directory / asset.name
-                    sha256 = forges.download(forge, asset, self._listing.token, path, self._name)
+                    sha256 = forges.download(forge, asset, path)
                     try:
                         file_contents.read(path)
                         archives.check(path)

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -399,10 +400,10 @@ def test_no_answer_of_a_forge_does_harm(make_releases: MakeReleases, kind: str) 
     releases.files["v1.0"] = [
         File("probe-1.0-py3-none-any.whl", b"content"), File("probe-1.0.tar.gz", b"other"),
     ]  # fmt: skip
-    forge = forges.forge_of(releases.url, kind, name="me/probe")
+    forge = replace(forges.forge_of(releases.url, kind, name="me/probe"), token=_SECRET)
     answer, bend = releases.host.api, None
     assert answer is not None
-    right = forges.release_of(forge, "v1.0", _SECRET, "me/probe")
+    right = forges.release_of(forge, "v1.0")
     assert len(right.assets) == 2
 
     def api(path: str, headers: Any) -> Any:
@@ -426,7 +427,7 @@ def test_no_answer_of_a_forge_does_harm(make_releases: MakeReleases, kind: str) 
         bend = changed
         requests._limited.clear()
         with refused(may_show=False):
-            release = forges.release_of(forge, "v1.0", _SECRET, "me/probe")
+            release = forges.release_of(forge, "v1.0")
             assert all(is_same_origin(asset.url, forge.site) for asset in release.assets)
             assert all(len(place) < 300 for place in release.elsewhere)
 

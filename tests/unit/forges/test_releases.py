@@ -20,14 +20,14 @@ TOKEN = "t0ken-of-the-api"
 NAME = "probe-1.0-py3-none-any.whl"
 
 
-def of(releases: Releases) -> Forge:
+def of(releases: Releases, token: str | None = TOKEN) -> Forge:
     """Return the forge that answers."""
-    return forges.forge_of(releases.url, releases.kind, name="me/probe")
+    return replace(forges.forge_of(releases.url, releases.kind, name="me/probe"), token=token)
 
 
 def ask(releases: Releases, token: str | None = TOKEN, tag: str = "v1.0") -> forges.ForgeRelease:
     """Ask for the release of a tag."""
-    return forges.release_of(of(releases), tag, token, "me/probe")
+    return forges.release_of(of(releases, token), tag)
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_files_are_listed_and_downloaded_with_the_token(
     assert len(releases.questions) == expected[3]
     assert asset.url.startswith(releases.host.url)
     target = tmp_path / NAME
-    found = forges.download(of(releases), asset, TOKEN, target, "me/probe")
+    found = forges.download(of(releases), asset, target)
     assert (target.read_bytes(), found) == (b"content", File(NAME, b"content").sha256)
     assert None not in releases.authorizations
     assert releases.foreign == [None]
@@ -148,7 +148,7 @@ def test_a_forge_that_does_not_answer_is_not_asked_for_ever() -> None:
     found = []
     for _ in range(17):
         with pytest.raises(PassingError) as caught:
-            forges.release_of(forge, "v1.0", None, "me/probe")
+            forges.release_of(forge, "v1.0")
         found.append(caught.value.message)
     assert set(found[:16]) == {f"{forge.host} does not answer: Connection refused"}
     assert found[16] == f"{forge.host} was not asked, as it has not answered 16 times"
@@ -178,7 +178,7 @@ def test_an_upload_of_a_private_project_comes_by_the_api(
     releases.files["v1.0"] = [File(NAME, b"content", url=url)]
     (asset,) = ask(releases).assets
     assert asset.url == f"{of(releases).api}/{file}"
-    forges.download(of(releases), asset, TOKEN, tmp_path / NAME, "me/probe")
+    forges.download(of(releases), asset, tmp_path / NAME)
     assert (tmp_path / NAME).read_bytes() == b"content"
     releases.token = None
     assert [it.url for it in ask(releases, None).assets] == [url]
@@ -304,18 +304,18 @@ def test_a_file_is_as_it_was_listed(
     releases.files["v1.0"] = [replace(file, **change)]  # type: ignore[arg-type]
     (asset,) = ask(releases).assets
     with pytest.raises(PassingError) as caught:
-        forges.download(of(releases), asset, TOKEN, tmp_path / "file", "me/probe")
+        forges.download(of(releases), asset, tmp_path / "file")
     assert caught.value.message == message.format(NAME, host=of(releases).host)
 
 
 def test_a_forge_that_is_down_passes(tmp_path: Path) -> None:
-    forge = Forge("gitea", "https://localhost:1", "me/probe")
+    forge = Forge("gitea", "https://localhost:1", "me/probe", "me/probe")
     with pytest.raises(PassingError) as caught:
-        forges.release_of(forge, "v1", None, "me/probe")
+        forges.release_of(forge, "v1")
     assert caught.value.message == "localhost:1 does not answer: Connection refused"
     asset = Asset(NAME, f"{forge.site}/x")
     with pytest.raises(PassingError):
-        forges.download(forge, asset, None, tmp_path / "x", "me/probe")
+        forges.download(forge, asset, tmp_path / "x")
 
 
 def test_the_token_is_that_of_the_file_or_of_gits_helper(gitconfig: Path, tmp_path: Path) -> None:
