@@ -216,12 +216,21 @@ def hold(paths: Paths, names: Mapping[str, str]) -> None:
         names: normalized project to `NS/PROJ`; names that are held already do not change.
 
     Raises:
-        InsidersError: the list cannot be written; the old one stays.
+        InsidersError: the list cannot be read or written; the old one stays.
     """
     with locked(paths.locks.held_names):
-        before = held_name_files.load(paths)[0] or {}
+        before = _listed(paths)
         if new := {project: name for project, name in names.items() if project not in before}:
             held_name_files.save(paths, {**before, **new})
+
+
+def _listed(paths: Paths) -> Mapping[str, str | None]:
+    """Return the names in the files with held names, to write them again with a change."""
+    remembered, lost = held_name_files.load(paths)
+    # As in `sync`: written again without the lost names, the list would look complete.
+    if remembered is None and lost:
+        raise lost
+    return remembered or {}
 
 
 def release(paths: Paths, names: Iterable[str]) -> list[str]:
@@ -235,11 +244,11 @@ def release(paths: Paths, names: Iterable[str]) -> list[str]:
         The released names, sorted.
 
     Raises:
-        InsidersError: the list cannot be written, or `repos.toml` cannot be read.
+        InsidersError: the list cannot be read or written, or `repos.toml` cannot be read.
     """
     with locked(paths.locks.held_names):
         records = read_records(paths)
-        before = {**_recorded(paths, records), **(held_name_files.load(paths)[0] or {})}
+        before = {**_recorded(paths, records), **_listed(paths)}
         listed = registry.load(paths.repositories).values()
         watched = {name for _, name in _projects(listed, records.states)}
         gone = sorted(before.keys() & set(names) - watched - set(records.projects))

@@ -1,6 +1,8 @@
 """held_names: where the names are found, and when one is released."""
 
+import errno
 import json
+import os
 from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
@@ -13,6 +15,7 @@ from pypi_insiders.index.metadata_cache import MetadataCache
 from pypi_insiders.index.release_lists import YANKED
 from pypi_insiders.repositories import held_names, removals, state
 from pypi_insiders.repositories.state import RepositoryState
+from pypi_insiders.util.errors import InsidersError
 
 
 def _write(path: Path, text: str) -> None:
@@ -123,6 +126,31 @@ def test_what_is_released_is_held_nowhere(paths: Paths) -> None:
         hold(paths)
     assert held_names.release(paths, ["probe"]) == ["probe"]
     assert "probe" not in held_names.load(paths).repositories
+
+
+def test_lists_that_cannot_be_read_are_not_replaced(
+    paths: Paths, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new list without their names would look complete."""
+    _watch(paths)
+    places = [str(path) for path in (paths.held_names, *held_names_copies(paths))]
+    for place in places:
+        _write(Path(place), '{"private": null}')
+    open_ = os.open
+
+    def failing(path: Path, flags: int, *rest: int) -> int:
+        if str(path) in places:
+            raise OSError(errno.EIO, os.strerror(errno.EIO), str(path))
+        return open_(path, flags, *rest)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(os, "open", failing)
+        with pytest.raises(InsidersError, match="cannot read"):
+            held_names.hold(paths, {"other": "me/other"})
+        with pytest.raises(InsidersError, match="cannot read"):
+            held_names.release(paths, ["other"])
+        assert held_names.load(paths).error is not None
+    assert "private" in held_names.load(paths).repositories
 
 
 def test_a_list_without_lost_names_is_not_written(paths: Paths) -> None:
