@@ -19,7 +19,6 @@ from packaging.utils import canonicalize_name
 
 from pypi_insiders.builder import causes, configuration, environments
 from pypi_insiders.builder.artifacts import Distributions, check, release_of
-from pypi_insiders.builder.environments import RequirementError
 from pypi_insiders.builder.errors import BuildError, VersionError
 from pypi_insiders.builder.hooks import HookRunner, Hooks
 from pypi_insiders.builder.launcher import Launcher
@@ -278,7 +277,7 @@ def _translated(work: _Work) -> Iterator[None]:
 
     try:
         yield
-    except (BuildError, RequirementError) as error:
+    except BuildError as error:
         output = work.runner.output + error.output
         raise BuildError(error.message, output, remedy=error.remedy) from error
     except DistributionError as error:

@@ -8,16 +8,16 @@ import re
 import shutil
 import tempfile
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Protocol
 
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from pypi_insiders.builder.errors import BuildError
 from pypi_insiders.util import uv
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import UNFINISHED, hint_for, shortage
@@ -38,22 +38,12 @@ _NO_WHEEL = re.compile(
     # Only from the start of a word: the search would be quadratic in the length of a word.
     r"|(?<!\S)([\w.-]+)(?:[=<>!~]=?[^\s,]+)? (?:has|have) no (?:usable )?wheels"
 )
-_COMPILE_TIMEOUT_S = 120
+COMPILE_TIMEOUT_S = 120
 _COMPILE_MEMORY_BYTES = 1024**3
 
 
-class RequirementError(InsidersError):
-    """Build requirements cannot be installed.
-
-    Args:
-        output: the complete output of uv.
-        remedy: the key of the repository that may help, as `KEY=VALUE`.
-    """
-
-    def __init__(self, message: str, output: str = "", remedy: str | None = None) -> None:
-        super().__init__(message)
-        self.output = output
-        self.remedy = remedy
+class RequirementError(BuildError):
+    """Build requirements cannot be installed."""
 
 
 class NoWheelError(RequirementError):
@@ -64,7 +54,7 @@ class NoWheelError(RequirementError):
     """
 
     def __init__(self, message: str, output: str, project: str) -> None:
-        super().__init__(message, output, "build-from-source=true")
+        super().__init__(message, output, remedy="build-from-source=true")
         self.project = project
 
 
@@ -128,24 +118,12 @@ compileall.compile_dir(sys.argv[1], quiet=2, invalidation_mode=mode)
 """
 
 
-class Compile(Protocol):
-    """A function that runs the compiler in the sandbox."""
+Compile = Callable[[Sequence[str], Environment, Path], Path]
+"""Runs a program in the sandbox for at most `COMPILE_TIMEOUT_S`, whatever its exit status.
 
-    def __call__(
-        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
-    ) -> Path:
-        """Run a program, whatever its exit status.
-
-        Args:
-            argv: the program and its arguments, with paths outside of the sandbox.
-            environment: the environment that it may read.
-            output: an existing directory, the only one that it may write to.
-            timeout_s: the program is killed after this many seconds.
-
-        Returns:
-            The directory below `output` with the bytecode of the environment's modules.
-        """
-        ...
+It may read the environment, and write only to the given directory, below which is the returned one
+with the bytecode of the environment's modules. The paths in its arguments are those outside.
+"""
 
 
 class Bytecode:
@@ -198,7 +176,7 @@ class Bytecode:
             str(environment.interpreter), "-I", "-S", "-B", "-c", _COMPILE,
             str(environment.directory / "lib"), str(output),
         )  # fmt: skip
-        compiled = compile_(argv, environment, output, _COMPILE_TIMEOUT_S)
+        compiled = compile_(argv, environment, output)
         for path in files_below(compiled):
             target = shared / path.relative_to(compiled)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -152,9 +152,7 @@ class Requirements:
                 "a public one appeared after its repository was added, and may be of a stranger"
             )
 
-    def _compile(
-        self, argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
-    ) -> Path:
+    def _compile(self, argv: Sequence[str], environment: Environment, output: Path) -> Path:
         """Compile modules in the sandbox: they are foreign code, too."""
         mounts = Mounts(
             self._workspace,
@@ -162,6 +160,6 @@ class Requirements:
             readable=(environment.directory, *environment.shown),
         )
         environ = {"PATH": os.defpath, "LC_ALL": "C.UTF-8"}
-        self._launcher.run(Command(argv, environ, output, timeout_s), mounts)
+        self._launcher.run(Command(argv, environ, output, environments.COMPILE_TIMEOUT_S), mounts)
         modules = self._launcher.inside(mounts, str(environment.directory / "lib"))
         return output / modules.removeprefix("/")

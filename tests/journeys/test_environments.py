@@ -63,9 +63,9 @@ def make(directory: Path, *requirements: str) -> Environment:
     )  # fmt: skip
 
 
-def compile_(argv: Sequence[str], environment: Environment, output: Path, timeout_s: float) -> Path:
+def compile_(argv: Sequence[str], environment: Environment, output: Path) -> Path:
     """Run the compiler as a build without a sandbox does."""
-    ProcessGroup().run(Command(argv, {}, output, timeout_s))
+    ProcessGroup().run(Command(argv, {}, output, environments.COMPILE_TIMEOUT_S))
     return output / str(environment.directory / "lib").removeprefix("/")
 
 
@@ -156,9 +156,7 @@ def test_bytecode_is_made_once(tmp_path: Path, links: Path) -> None:
     bytecode.bring(one, compile_)
     assert shared.read_text() == "brought"
 
-    def refuse(
-        argv: Sequence[str], environment: Environment, output: Path, timeout_s: float
-    ) -> Path:
+    def refuse(argv: Sequence[str], environment: Environment, output: Path) -> Path:
         raise AssertionError
 
     bytecode.bring(other, refuse)
