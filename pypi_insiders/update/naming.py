@@ -22,7 +22,6 @@ from pypi_insiders.repositories import (
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
-from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names
 from pypi_insiders.util.trees import remove_foreign_tree
@@ -112,33 +111,33 @@ def read(
 
 
 def _read(paths: Paths, repository: Repository, tag: str, timeout_s: float) -> Naming:
-    files = _fetch(paths, repository, tag, timeout_s)
-    return files if isinstance(files, Naming) else _parse(paths, repository, files)
+    places = {_place(repository, name): name for name in project_name.FILES}
+    try:
+        files = _fetch(paths, repository, tag, list(places), timeout_s)
+        project = project_name.read({places[place]: text for place, text in files.items()})
+        foreign = ownership.foreign_files(paths, project, repository.name)
+    except InsidersError as error:
+        return Naming(reason=error.message)
+    # With files from elsewhere in the index, the user has to confirm the name.
+    return Naming(claimed=project) if foreign else Naming(project)
 
 
 def _fetch(
-    paths: Paths, repository: Repository, tag: str, timeout_s: float
-) -> dict[str, str] | Naming:
+    paths: Paths, repository: Repository, tag: str, places: Sequence[str], timeout_s: float
+) -> dict[str, str]:
     # One limit for all candidates together.
-    until_s = time.monotonic() + timeout_s
-    try:
-        access = access_to(repository, token_commands.configured(paths))
-        for candidate in _candidates(repository, access, tag, timeout_s):
-            wanted = git.Wanted(
-                repository.remote,
-                candidate,
-                [_place(repository, name) for name in project_name.FILES],
-                repository.signers,
-                heads.branch_of(candidate),
+    until_s, unsigned = time.monotonic() + timeout_s, list[SignatureError]()
+    access = access_to(repository, token_commands.configured(paths))
+    for candidate in _candidates(repository, access, tag, timeout_s):
+        branch = heads.branch_of(candidate)
+        wanted = git.Wanted(repository.remote, candidate, places, repository.signers, branch)
+        try:
+            return git.read_files(
+                wanted, paths.glances, access, timeout_s=until_s - time.monotonic()
             )
-            left_s = until_s - time.monotonic()
-            try:
-                return git.read_files(wanted, paths.glances, access, timeout_s=left_s)
-            except SignatureError as error:
-                reason = error.message
-    except InsidersError as error:
-        reason = error.message
-    return Naming(reason=reason)
+        except SignatureError as error:
+            unsigned.append(error)
+    raise unsigned[-1]
 
 
 def _candidates(
@@ -152,23 +151,6 @@ def _candidates(
         if not (chosen := tags.choose(refs, {}, repository.rules(1)).build):
             return
         yield (tag := chosen[0])
-
-
-def _parse(paths: Paths, repository: Repository, files: Mapping[str, str]) -> Naming:
-    found = {
-        name: files[place]
-        for name in project_name.FILES
-        if (place := _place(repository, name)) in files
-    }
-    try:
-        project = project_name.read(found)
-        foreign = ownership.foreign_files(paths, project, repository.name)
-    except UnknownNameError as error:
-        return Naming(reason=str(error))
-    except InsidersError as error:
-        return Naming(reason=error.message)
-    # With files from elsewhere in the index, the user has to confirm the name.
-    return Naming(claimed=project) if foreign else Naming(project)
 
 
 def _sweep(directory: Path) -> None:

@@ -12,12 +12,13 @@ from packaging.utils import InvalidName, canonicalize_name
 from pypi_insiders.builder.version_files import is_setup, value_at
 from pypi_insiders.util import bounded
 from pypi_insiders.util.bounded import ExhaustedError
+from pypi_insiders.util.errors import InsidersError
 
 FILES = ("pyproject.toml", "setup.cfg", "setup.py")
 """The files that may contain the name of a project."""
 
 
-class UnknownNameError(ValueError):
+class UnknownNameError(InsidersError):
     """The files do not state the project name; the message is the reason."""
 
 
@@ -51,7 +52,7 @@ def _answer(files: Mapping[str, str]) -> tuple[str | None, str | None]:
     try:
         return _read(files), None
     except UnknownNameError as error:
-        return None, str(error)
+        return None, error.message
 
 
 def _read(files: Mapping[str, str]) -> str:
