@@ -2,9 +2,8 @@
 
 import threading
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import NamedTuple
 
 
@@ -26,20 +25,10 @@ class Activity(NamedTuple):
         return f"{self.verb}ing {self.what}".rstrip() + of
 
 
-@dataclass
-class _Count:
-    """The number of started steps of a kind, and the expected total."""
-
-    begun: int = 0
-    expected: int = 0
-
-
 class _Begun(NamedTuple):
     """A running step."""
 
     step: Activity
-    number: int
-    """Its number among the steps of its kind, from 1."""
     since_s: float
 
 
@@ -60,7 +49,7 @@ class Progress:
         self._lock = threading.Lock()
         # Not time.time(): the clock may be set while an update runs for an hour.
         self._start_s = time.monotonic()
-        self._counts: dict[str, _Count] = defaultdict(_Count)
+        self._started, self._expected = Counter[str](), Counter[str]()
         self._now: dict[str, _Begun] = {}
         """By repository, the latest last."""
         self._seconds: dict[str, dict[str, float]] = {}
@@ -78,18 +67,17 @@ class Progress:
     def expect(self, verb: str, number: int) -> None:
         """Change the expected number of checks or builds; may be negative."""
         with self._lock:
-            self._counts[verb].expected += number
+            self._expected[verb] += number
 
     def begin(self, repository: str, verb: str, what: str = "") -> None:
         """Start a step of a repository, or of none (`""`); this ends its previous step."""
         with self._lock:
             self._end(repository)
-            count = self._counts[verb]
-            count.begun += 1
-            place = (count.begun, count.expected) if verb == "build" else (0, 0)
+            self._started[verb] += 1
+            place = (self._started[verb], self._expected[verb]) if verb == "build" else (0, 0)
             step = Activity(verb, what, *place)
             # Popped by `_end`, so inserted last: `_line` shows the latest step.
-            self._now[repository] = _Begun(step, count.begun, time.monotonic())
+            self._now[repository] = _Begun(step, time.monotonic())
             # Under the lock: a live display must not be called by two threads at once.
             self._show(repository, step)
             self._retell(self._line())
@@ -128,12 +116,12 @@ class Progress:
         work = [(name, it) for name, it in self._now.items() if it.step.verb != "check"]
         words = []
         if len(work) < len(self._now):
-            count = self._counts["check"]
-            words.append(f"checking {count.begun} of {count.expected}")
+            words.append(f"checking {self._started['check']} of {self._expected['check']}")
         if work:
-            name, latest = work[-1]
-            step, expected = latest.step, self._counts["build"].expected
-            of = f" ({latest.number} of {expected})" if step.verb == "build" else ""
-            more = f" and {len(work) - 1} more" if len(work) > 1 else ""
-            words.append(" ".join(filter(None, (f"{step.verb}ing", name, step.what))) + of + more)
+            name, (step, _) = work[-1]
+            # As many as are expected now.
+            step = step._replace(
+                what=f"{name} {step.what}".strip(), expected=self._expected["build"]
+            )
+            words.append(f"{step} and {len(work) - 1} more" if len(work) > 1 else str(step))
         return ", ".join(words)
