@@ -86,6 +86,11 @@ class Entries(Sequence[Entry]):
         """Return one entry, or some."""
         return tuple(self)[at]
 
+    def __reversed__(self) -> Iterator[Entry]:
+        """Yield a new entry of each file, the last first."""
+        # Not by `[]` for each, as a Sequence does, which would unpack all of them each time.
+        return iter(Entries(reversed(self._files)))
+
     def __eq__(self, other: object) -> bool:
         """Compare with the entries of other files, or a sequence of entries."""
         if isinstance(other, Entries) and self._files == other._files:

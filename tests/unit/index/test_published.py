@@ -51,3 +51,17 @@ def test_the_entries_of_a_project_are_a_sequence() -> None:
     assert entries == others == (first, second)
     assert hash(entries) == hash(others)
     assert entries != Entries(files[:1])
+
+
+def test_each_entry_is_unpacked_once_in_either_order() -> None:
+    unpacked: list[str] = []
+
+    class Counted(ListedFile):
+        @property
+        def entry(self) -> Entry | None:
+            unpacked.append(self.name)
+            return super().entry
+
+    entries = Entries([Counted(name, "a", 1, listed(name, "a").known) for name in (OLD, NEW)])
+    assert [entry.name for entry in (*entries, *reversed(entries))] == [OLD, NEW, NEW, OLD]
+    assert unpacked == [OLD, NEW, NEW, OLD]
