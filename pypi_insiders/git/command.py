@@ -8,7 +8,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import BinaryIO, TypedDict, Unpack
@@ -93,10 +93,13 @@ class GitSettings:
     remote: Remote | None = None
     """The repository to which the command connects; `None`: it does not."""
 
-    @property
-    def connects(self) -> bool:
-        """Whether the command connects to a host."""
-        return self.remote is not None
+    def adding(self, environment: Mapping[str, str], *options: str) -> "GitSettings":
+        """Return these settings with further variables and settings `KEY=VALUE`."""
+        return replace(
+            self,
+            options=(*self.options, *options),
+            environment={**self.environment, **environment},
+        )
 
 
 LOCAL = GitSettings(
@@ -177,7 +180,7 @@ def attempt(
                 umask=0o022,
             )
             stdout, stderr, status = running.finish(
-                started.proc, until_s, connects=settings.connects
+                started.proc, until_s, connects=settings.remote is not None
             )
     except GitCommandNotFound as error:
         raise InsidersError("git was not found", "install git") from error
@@ -191,7 +194,7 @@ def attempt(
             if has_stalled
             else f"git {_name(arguments)} timed out after {timeout_s:.0f} s"
         )
-        kind = UnreachableError if settings.connects else InsidersError
+        kind = UnreachableError if settings.remote else InsidersError
         raise kind(what, "the next update tries again")
     # Not UnexplainedError, after which the mirror is recreated: that would not help here.
     if -status in running.EXTERNAL_SIGNALS:

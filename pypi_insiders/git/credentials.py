@@ -3,7 +3,7 @@
 import os
 import re
 import shlex
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -100,8 +100,7 @@ def for_submodules(settings: GitSettings, url: str) -> GitSettings:
     # Its relative URLs lead over http, too.
     if settings.environment["GIT_ALLOW_PROTOCOL"].startswith("http:"):
         protocols = f"http:{protocols}"
-    environment = {**settings.environment, "GIT_ALLOW_PROTOCOL": protocols}
-    return replace(settings, environment=environment)
+    return settings.adding({"GIT_ALLOW_PROTOCOL": protocols})
 
 
 def read_token(path: Path) -> str:

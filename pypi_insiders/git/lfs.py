@@ -14,7 +14,6 @@ import stat
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 from urllib.parse import urlsplit
@@ -84,8 +83,7 @@ def fetch(mirror: Mirror, commit: str) -> None:
         options.append("lfs.storage=lfs")
     words = [word for option in options for word in ("-c", option)]
     with tempfile.TemporaryDirectory() as directory:
-        rejected = {credentials.REJECTED: f"{directory}/rejected"}
-        settings = replace(mirror.settings, environment={**mirror.settings.environment, **rejected})
+        settings = mirror.settings.adding({credentials.REJECTED: f"{directory}/rejected"})
         done = attempt(
             f"--git-dir={mirror.path}", *words, "lfs", "fetch", "origin", commit,
             settings=settings, timeout_s=FETCH_TIMEOUT_S,

@@ -2,7 +2,6 @@
 
 import contextlib
 import re
-from dataclasses import replace
 from typing import NamedTuple
 
 from pypi_insiders.git import credentials
@@ -117,7 +116,7 @@ def _demand_no_web_page(url: str, settings: GitSettings, timeout_s: float) -> No
     Source: parse_info_refs in git's remote-curl.c, which skips a page without line ends.
     """
     trace = {"GIT_TRACE_CURL": "2", "GIT_TRACE_CURL_NO_DATA": "1"}
-    traced = replace(settings, environment={**settings.environment, **trace})
+    traced = settings.adding(trace)
     answer = attempt("ls-remote", "--tags", "--", url, settings=traced, timeout_s=timeout_s)
     if re.search(r"Recv header: content-type: *text/html", answer.stderr, re.IGNORECASE):
         page = f"fatal: {url}/info/refs not valid: text/html"

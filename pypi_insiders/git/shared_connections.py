@@ -10,7 +10,6 @@ import subprocess
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
@@ -72,8 +71,7 @@ class SharedConnections:
         url = settings.remote.url if settings.remote else ""
         with self.session(url) as session:
             if session:
-                environment = {**settings.environment, **session.environment}
-                shared = replace(settings, environment=environment)
+                shared = settings.adding(session.environment)
                 try:
                     done = command.attempt(*arguments, settings=shared, timeout_s=timeout_s)
                 except UnreachableError:

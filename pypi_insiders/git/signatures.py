@@ -3,11 +3,11 @@
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pypi_insiders.git.command import LOCAL, TIMEOUT_S, GitSettings, attempt, in_mirror
+from pypi_insiders.git.command import LOCAL, TIMEOUT_S, attempt, in_mirror
 from pypi_insiders.util import process
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import cannot, read_bytes
@@ -136,7 +136,8 @@ def _has_ssh_keys(signers: Path) -> bool:
 def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
     _need("ssh-keygen", "install OpenSSH's client")
     # By default git accepts a valid signature of any key; `fully` requires a key of the file.
-    settings = _with(
+    settings = LOCAL.adding(
+        {},
         f"gpg.ssh.allowedSignersFile={signers.absolute()}",
         "gpg.minTrustLevel=fully",
         # Git chooses the program by the kind of the signature; only ssh-keygen may run.
@@ -160,10 +161,8 @@ def _verify_by_ssh(mirror: Path, name: str, tag: str, signers: Path) -> None:
 def _verify_by_gpg(mirror: Path, name: str, tag: str, signers: Path) -> None:
     _need("gpg", "install GnuPG")
     with _gpg_home(signers) as home:
-        settings = _with(
-            "gpg.ssh.program=false",
-            "gpg.x509.program=false",
-            environment={"GNUPGHOME": str(home)},
+        settings = LOCAL.adding(
+            {"GNUPGHOME": str(home)}, "gpg.ssh.program=false", "gpg.x509.program=false"
         )
         result = attempt(f"--git-dir={mirror}", "verify-tag", "--raw", name, settings=settings)
     statuses = re.findall(r"^\[GNUPG:\] (\w+)", result.stderr, re.MULTILINE)
@@ -211,7 +210,3 @@ def _gpg_home(signers: Path) -> Iterator[Path]:
 def _need(program: str, hint: str) -> None:
     if shutil.which(program) is None:
         raise InsidersError(f"{program}, which verifies signatures, was not found", hint)
-
-
-def _with(*options: str, environment: Mapping[str, str] | None = None) -> GitSettings:
-    return GitSettings((*LOCAL.options, *options), {**LOCAL.environment, **(environment or {})})
