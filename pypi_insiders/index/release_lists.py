@@ -3,7 +3,7 @@
 import contextlib
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -176,16 +176,3 @@ def names(releases: Releases, project: str, version: object) -> bool:
 def word(releases: Releases, project: str, version: object) -> str | None:
     """Return the note on a release, in any spelling of its version; `None` if not listed."""
     return versions(releases, project).get(canonicalize_version(str(version)))
-
-
-def without(releases: Releases, gone: Iterable[tuple[str, str]]) -> Releases:
-    """Return a list without some releases, each a project and a version."""
-    left = {(project, canonicalize_version(version)) for project, version in gone}
-    return {
-        project: {
-            version: note
-            for version, note in known.items()
-            if (project, canonicalize_version(version)) not in left
-        }
-        for project, known in releases.items()
-    }

@@ -1,6 +1,5 @@
 """Number the development releases of a branch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 from packaging.version import Version
@@ -68,14 +67,14 @@ class Numbering:
 
     def _least(self, base: str) -> int:
         """Return the lowest free number of a development release."""
-        return max(self._numbers(base), default=-1) + 1
-
-    def _numbers(self, base: str) -> Iterator[int]:
         # After a force push the count may be lower than before, or that of another commit: it goes
         # on from the highest, so that no version is given twice and the new head is the newest.
-        for version in (*self.earlier, *([self.last] if self.last else [])):
-            if version.dev is not None and Version(_base(version)) == Version(base):
-                yield version.dev
+        given = (
+            version.dev
+            for version in (*self.earlier, *([self.last] if self.last else []))
+            if version.dev is not None and Version(_base(version)) == Version(base)
+        )
+        return max(given, default=-1) + 1
 
     def _names_commit(self, version: Version) -> bool:
         # As setuptools-scm writes it, `+g1a2b3c4`; the `g` is not part of the hash.

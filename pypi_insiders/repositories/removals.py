@@ -19,11 +19,11 @@ class _Removed(NamedTuple):
 
 def load(directory: Path) -> set[str]:
     """Read the repositories that were removed with `repos remove`, in lower case."""
-    return recall_or(set(), directory / _REMOVED, _understand_removed)
-
-
-def _understand_removed(text: str) -> set[str]:
-    return set(shaped(_Removed, json.loads(text)).removed)
+    return recall_or(
+        set(),
+        directory / _REMOVED,
+        lambda text: set(shaped(_Removed, json.loads(text)).removed),
+    )
 
 
 def save(directory: Path, names: Iterable[str]) -> None:

@@ -7,7 +7,6 @@ from packaging.version import InvalidVersion, Version
 from pypi_insiders.git import Refs
 from pypi_insiders.index import store
 from pypi_insiders.repositories import heads, tags
-from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.tracked import TrackedRepository
 from pypi_insiders.util.errors import InsidersError
@@ -60,7 +59,8 @@ class HeadSelector:
         name, request = self._repository.name, self._request
         if request.tag is not None:
             head = self.named(listed)
-            if head and not request.force and self._is_built(head):
+            built = (build.tag for build in self._tracked.known.heads)
+            if head and not request.force and head in built:
                 _log.info("%s: %s is already built; rebuild it with --force", name, head)
                 head = None
             return (head,) if head else ()
@@ -72,7 +72,8 @@ class HeadSelector:
             _log.debug("%s: the head of branch %s is tag %s", name, branch, tag)
             return ()
         # By its commit: another branch may have been built at this one.
-        return () if self._built(commit) else (heads.label(branch, commit),)
+        is_built = any(build.commit == commit for build in self._tracked.known.heads)
+        return () if is_built else (heads.label(branch, commit),)
 
     def _is_usable(self, listed: Refs, branch: str) -> bool:
         """Return whether there is a head that may be built; report why not."""
@@ -97,9 +98,6 @@ class HeadSelector:
             tracked.fail(error)
         return False
 
-    def _is_built(self, head: str) -> bool:
-        return any(build.tag == head for build in self._tracked.known.heads)
-
     def _tag_of(self, listed: Refs, commit: str) -> str | None:
         """Return the tag by which a commit is a release; `None`: it has none.
 
@@ -110,9 +108,6 @@ class HeadSelector:
         # `unbuilt` returns all of them: the number of new tags is without effect.
         releases = tags.unbuilt(listed.tags, (), self._repository.rules(1))
         return next((tag for tag in releases if listed.tags[tag] == commit), None)
-
-    def _built(self, commit: str) -> Build | None:
-        return next((it for it in self._tracked.known.heads if it.commit == commit), None)
 
     def warnings(self, listed: Refs) -> list[str]:
         """Return a warning if installers prefer a development release to that of the head."""

@@ -8,7 +8,6 @@ from pathlib import Path
 from pypi_insiders import remote_index
 from pypi_insiders.index import store
 from pypi_insiders.remote_index import PublishError
-from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.update.context import UpdateContext
 from pypi_insiders.update.tracked import TrackedRepository
@@ -60,7 +59,7 @@ def send(
         if not is_lacking(context, build) or not is_due(build.tag):
             continue
         try:
-            known.builds[number] = upload(context, tracked.repository, build)
+            known.builds[number] = _uploaded(context, tracked.name, build)
             known.failures.pop(build.tag, None)
             tracked.commit()
         except PublishError as error:
@@ -75,13 +74,9 @@ def send(
             tracked.fail(error, build.tag)
 
 
-def upload(context: UpdateContext, repository: Repository, build: Build) -> Build:
-    """Upload a published release; return its build with the URL added.
-
-    Raises:
-        PublishError: the upload failed.
-    """
-    context.progress.begin(repository.name, "upload", build.version)
+def _uploaded(context: UpdateContext, name: str, build: Build) -> Build:
+    """Upload a published release; return its build with the URL added."""
+    context.progress.begin(name, "upload", build.version)
     if context.destination is not None:
         files = [context.paths.distributions / name for name in build.files]
         upload_files(context.destination, context.hosts, files)
