@@ -5,7 +5,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.builder import hook_variables, user_files
@@ -18,18 +17,6 @@ from pypi_insiders.util.process_group import Command
 _log = logging.getLogger(__name__)
 
 HOOK_TIMEOUT_S = 3600
-
-
-@dataclass(frozen=True)
-class Place:
-    """The directories and the environment of a hook."""
-
-    project: Path
-    """The directory of `pyproject.toml`."""
-    tree: Path
-    """The directory that the hook may change; contains the project."""
-    control: Path
-    environment: Environment
 
 
 class HookRunner:
@@ -50,12 +37,14 @@ class HookRunner:
         self._home = workspace / "home"
         self._runs = 0
 
-    def run(self, argv: Sequence[str], place: Place, variables: Mapping[str, str]) -> None:
+    def run(
+        self, hooks: "Hooks", argv: Sequence[str], control: Path, variables: Mapping[str, str]
+    ) -> None:
         """Run a hook and record its output."""
-        recipe, environment = self._recipe, place.environment
+        recipe, environment = self._recipe, hooks.environment
         mounts = Mounts(
             self._workspace,
-            writable=(place.tree, self._dist, self._home, place.control),
+            writable=(hooks.tree, self._dist, self._home, control),
             readable=(
                 environment.directory,
                 *environment.shown,
@@ -71,7 +60,7 @@ class HookRunner:
         command = Command(
             [str(environment.python), *argv],
             {**self._variables(environment), **variables},
-            place.project,
+            hooks.project,
             HOOK_TIMEOUT_S,
         )
         result = self._launcher.run(command, mounts)
@@ -124,8 +113,10 @@ class Hooks:
     def __init__(self, runner: HookRunner, project: Path, tree: Path) -> None:
         self.environment: Environment
         self._runner = runner
-        self._project = project
-        self._tree = tree
+        self.project = project
+        """The directory of `pyproject.toml`."""
+        self.tree = tree
+        """The directory that hooks may change; contains the project."""
 
     def __call__(
         self,
@@ -142,9 +133,6 @@ class Hooks:
         shutil.copyfile(script, control / "hook.py")
         question = Path(directory, "input.json").read_text(encoding="utf-8")
         (control / "input.json").write_text(self._runner.inside(question), encoding="utf-8")
-        self._runner.run(
-            [str(control / "hook.py"), hook, str(control)],
-            Place(self._project, self._tree, control, self.environment),
-            extra_environ or {},
-        )
+        argv = [str(control / "hook.py"), hook, str(control)]
+        self._runner.run(self, argv, control, extra_environ or {})
         Path(directory, "output.json").write_bytes(answer_of(hook, control / "output.json"))

@@ -9,7 +9,7 @@ import pytest
 
 from pypi_insiders.builder import user_files
 from pypi_insiders.builder.environments import Environment
-from pypi_insiders.builder.hooks import HookRunner, Place
+from pypi_insiders.builder.hooks import HookRunner, Hooks
 from pypi_insiders.builder.launcher import DirectLauncher
 from pypi_insiders.builder.recipe import Recipe
 from pypi_insiders.builder.user_files import UserFiles, steps
@@ -296,6 +296,7 @@ def test_without_a_sandbox_programs_find_their_files_too(home: Path, tmp_path: P
     environment.python.symlink_to(sys.executable)
     recipe = Recipe(0, user_files=_select(home, path=("~/tools",)))
     runner = HookRunner(tmp_path, recipe, DirectLauncher(ProcessGroup()))
-    place = Place(tmp_path, tmp_path, tmp_path, environment)
-    runner.run(["-I", "-c", "import subprocess; subprocess.run('tool')"], place, {})
+    hooks = Hooks(runner, tmp_path, tmp_path)
+    hooks.environment = environment
+    runner.run(hooks, ["-I", "-c", "import subprocess; subprocess.run('tool')"], tmp_path, {})
     assert runner.output == f"{home}/.pyenv\n\n{tmp_path}/home\n"
