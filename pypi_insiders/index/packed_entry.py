@@ -15,7 +15,8 @@ def pack(entry: Entry) -> Known:
     # marshal, as it is never stored: four times as fast as struct with its text.
     return marshal.dumps((
         *entry.identity, entry.project, entry.version, bytes.fromhex(entry.sha256),
-        _binary(entry.metadata_sha256), entry.requires_python, entry.published_us,
+        entry.metadata_sha256 and bytes.fromhex(entry.metadata_sha256),
+        entry.requires_python, entry.published_us,
         entry.origin and tuple(entry.origin),
     ))  # fmt: skip
 
@@ -32,7 +33,7 @@ def unpack(name: str, known: Known) -> Entry:
         project,
         version,
         sha256.hex(),
-        _hexadecimal(metadata_sha256),
+        metadata_sha256 and metadata_sha256.hex(),
         requires_python,
         published_us,
         origin and Origin(*origin),
@@ -44,11 +45,3 @@ def identity(known: Known) -> Identity:
     if isinstance(known, Entry):
         return known.identity
     return Identity(*marshal.loads(known)[:3])  # noqa: S302
-
-
-def _binary(digest: str | None) -> bytes | None:
-    return None if digest is None else bytes.fromhex(digest)
-
-
-def _hexadecimal(digest: bytes | None) -> str | None:
-    return None if digest is None else digest.hex()

@@ -75,7 +75,8 @@ def _of_unit(environment: Mapping[str, str]) -> str | None:
 
 def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Credentials | None:
     # $NETRC as in requests; the module `netrc` reads ~/.netrc only.
-    path = Path(environment.get("NETRC") or _home(environment) / ".netrc")
+    home = environment.get("HOME") or Path.home()
+    path = Path(environment.get("NETRC") or Path(home, ".netrc"))
     try:
         found = netrc.netrc(path).authenticators(urlsplit(destination.url).hostname or "")
     except FileNotFoundError:
@@ -93,10 +94,6 @@ def _of_netrc(destination: Destination, environment: Mapping[str, str]) -> Crede
     if not password or (destination.user and login and login != destination.user):
         return None
     return Credentials(destination.user or login or _DEFAULT_USER, _checked(password))
-
-
-def _home(environment: Mapping[str, str]) -> Path:
-    return Path(environment["HOME"]) if environment.get("HOME") else Path.home()
 
 
 def _of_keyring(url: str, user: str, environment: Mapping[str, str]) -> str | None:

@@ -188,18 +188,16 @@ def ask_from_unit(paths: Paths, number: int) -> dict[str, Reply]:
     timeout_s = git.TIMEOUT_S * (number // _AT_ONCE + 1) + _SPARE_S
     # The runtime directory is in memory and readable by this user only: credentials are secrets.
     with tempfile.TemporaryDirectory(dir=os.environ.get("XDG_RUNTIME_DIR")) as scratch:
-        like = _watcher(paths, Path(scratch))
+        own, properties = _watcher(paths, Path(scratch))
         argv = transient.command(
             (*unit_templates.installed_words(), "doctor", "--access"),
             "Check access to the repositories of pypi-insiders",
-            (*like.properties, f"RuntimeMaxSec={timeout_s}"),
+            (*properties, f"RuntimeMaxSec={timeout_s}"),
             unit=_unit(),
-            variables=_assignments(like.variables),
+            variables=_assignments(own),
         )
         inherited = {
-            name: value
-            for name, value in like.variables.items()
-            if not name.startswith(_NOT_FOR_SYSTEMD_RUN)
+            name: value for name, value in own.items() if not name.startswith(_NOT_FOR_SYSTEMD_RUN)
         }
         environment = {**os.environ, "LC_ALL": "C.UTF-8", **inherited}
         try:
@@ -230,16 +228,7 @@ def _unit() -> str:
     return f"pypi-insiders-doctor-{os.getpid()}.service"
 
 
-@dataclass(frozen=True)
-class _Like:
-    """The environment and the properties of the watcher's unit."""
-
-    variables: dict[str, str]
-    properties: tuple[str, ...]
-    """For `systemd-run --property`."""
-
-
-def _watcher(paths: Paths, scratch: Path) -> _Like:
+def _watcher(paths: Paths, scratch: Path) -> tuple[dict[str, str], list[str]]:
     """Return the environment and properties of the watcher, or those it would be installed with.
 
     Args:
@@ -248,10 +237,10 @@ def _watcher(paths: Paths, scratch: Path) -> _Like:
     """
     if not unit_files.is_installed(systemctl.manager().unit_path, WATCHER):
         # Not installed yet: the same directories, and the manager's defaults for everything else.
-        return _Like(unit_templates.variables(paths), ())
+        return unit_templates.variables(paths), []
     has = systemctl.service(WATCHER.service)
     variables = dict(item.split("=", 1) for item in has["Environment"])
-    return _Like(variables, tuple(_properties(has, scratch)))
+    return variables, list(_properties(has, scratch))
 
 
 def _properties(has: Mapping[str, Any], scratch: Path) -> Iterator[str]:
