@@ -1,7 +1,7 @@
 """Explain why the index has no release of a held project."""
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -179,25 +179,28 @@ def _explain(
         return _not_watched(paths, project, name, remote)
     known, check = look(paths, name)
     # Before `is_of`, which is false for a state of a former project.
-    if other := _former(paths, project, name, known) or _foreign(project, watched, known):
+    taken_back = _taken_back(paths, project)
+    former = _former(paths, project, name, known, taken_back)
+    if other := former or _foreign(project, watched, known):
         return other
     if not known.is_of(watched.remote, watched.project):
         # The state is of a former url or project, whose builds do not count; the failures of its
         # tags still do.
         known = RepositoryState(failures=known.failures, waiting=known.waiting)
-    lost = _lost(paths, project, name, known)
-    is_taken_back = bool(_taken_back(paths, project))
+    lost = _lost(paths, project, name, known, taken_back)
+    is_taken_back = bool(taken_back)
     return lost or _unpublished(project, watched, known, check, is_taken_back=is_taken_back)
 
 
-def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
+def _lost(
+    paths: Paths, project: str, name: str, known: RepositoryState, taken_back: Collection[str]
+) -> NoRelease | None:
     """Explain releases that were published here and not taken back."""
-    taken_back = _taken_back(paths, project)
     left = [
         build
         for build in known.builds
         if build.local
-        and (not build.files or project in _projects(build.files))
+        and (not build.files or project in map(distribution.project_of, build.files))
         and canonicalize_version(build.version) not in taken_back
     ]
     if not left:
@@ -209,15 +212,12 @@ def _lost(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRe
     return NoRelease(project, name, Reason.LOST, text, hint)
 
 
-def _projects(files: Iterable[str]) -> set[str]:
-    return {project for _, project, _ in distribution.releases(files)}
-
-
-def _former(paths: Paths, project: str, name: str, known: RepositoryState) -> NoRelease | None:
+def _former(
+    paths: Paths, project: str, name: str, known: RepositoryState, taken_back: Collection[str]
+) -> NoRelease | None:
     """Explain releases of a former project of a repository."""
     if known.project in (None, project):
         return None
-    taken_back = _taken_back(paths, project)
     # A dictionary, as a set: each version once, in the order of the files.
     left = {
         str(version): None
