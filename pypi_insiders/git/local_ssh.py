@@ -10,6 +10,8 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.users import user_name
 
 _TIMEOUT_S = 10
+SSH_COMMAND = r"^core\.sshcommand$"
+"""The setting with which ssh git runs, for `settings`."""
 
 
 def names(address: str) -> frozenset[str]:
@@ -27,7 +29,7 @@ def names(address: str) -> frozenset[str]:
     Source: ssh(1), `-G`; ssh_config(5), "TOKENS"; git(1), `GIT_SSH_COMMAND`.
     """
     try:
-        ssh = os.environ.get("GIT_SSH_COMMAND") or _setting() or "ssh"
+        ssh = os.environ.get("GIT_SSH_COMMAND") or (settings(SSH_COMMAND) or [""])[-1] or "ssh"
         # With a shell, as git does: the setting may have options.
         done = process.run(("sh", "-c", f"{ssh} -G {address}"), timeout_s=_TIMEOUT_S)
     except (InsidersError, ValueError):  # ValueError: a NUL
@@ -41,10 +43,18 @@ def names(address: str) -> frozenset[str]:
     return frozenset((*refused, *_listed(done.stdout)))
 
 
-def _setting() -> str:
+def settings(pattern: str) -> list[str]:
+    """Return the values of the user's settings of git whose names match a pattern.
+
+    Raises:
+        InsidersError: git cannot be run.
+
+    Source: git-config(1), `--get-regexp`; the last of several values counts.
+    """
     # Not in the working directory, which could be a repository with settings of its own.
-    argv = ("git", "-C", "/", "config", "--get", "core.sshCommand")
-    return process.run(argv, timeout_s=_TIMEOUT_S).stdout.strip()
+    argv = ("git", "-C", "/", "config", "--null", "--get-regexp", pattern)
+    found = process.run(argv, timeout_s=_TIMEOUT_S).stdout
+    return [line.partition("\n")[2] for line in found.split("\0") if line]
 
 
 def _listed(text: str) -> Iterator[str]:

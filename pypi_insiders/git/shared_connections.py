@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from pypi_insiders.git import command, running
+from pypi_insiders.git import command, local_ssh, running
 from pypi_insiders.git.command import ENVIRONMENT, GitSettings
 from pypi_insiders.git.diagnosis import ssh_address
 from pypi_insiders.git.errors import UnreachableError
@@ -126,7 +126,7 @@ class SharedConnections:
         try:
             if self._directory is None or self._user_chooses:
                 return None
-            self._rewritten = tuple(_settings(r"^url\..*\.insteadof$"))
+            self._rewritten = tuple(local_ssh.settings(r"^url\..*\.insteadof$"))
             return _Host(address, self._directory)
         except (InsidersError, ValueError) as error:
             _log.debug("connections to %s are not shared: %s", address, error)
@@ -136,7 +136,7 @@ class SharedConnections:
     def _user_chooses(self) -> bool:
         """Whether the user sets which ssh git runs."""
         is_set = any(os.environ.get(name) for name in ("GIT_SSH_COMMAND", "GIT_SSH"))
-        return is_set or bool(_settings(r"^core\.sshcommand$"))
+        return is_set or bool(local_ssh.settings(local_ssh.SSH_COMMAND))
 
     @cached_property
     def _directory(self) -> Path | None:
@@ -293,15 +293,6 @@ def _failure(argv: Sequence[str]) -> str | None:
         return f"cannot run ssh: {error.strerror}"
     status = started.returncode
     return None if status == 0 else f"ssh ended with {status}: {errors.strip()}"
-
-
-def _settings(pattern: str) -> list[str]:
-    """Return the values of the user's settings of git whose names match a pattern."""
-    # Not in the working directory, which could be a repository with settings of its own.
-    found = process.run(
-        ("git", "-C", "/", "config", "--null", "--get-regexp", pattern), timeout_s=_TIMEOUT_S
-    )
-    return [line.partition("\n")[2] for line in found.stdout.split("\0") if line]
 
 
 def _environment() -> dict[str, str]:
