@@ -60,6 +60,11 @@ def test_the_api_is_found_by_the_address_of_the_repository(
         assert forges.forge_of(url, kind, name="me/probe").api == api
 
 
+def test_no_traceback_shows_the_token() -> None:
+    forge = forges.forge_of("git@github.com:me/probe.git", name="me/probe")
+    assert TOKEN not in repr(replace(forge, token=TOKEN))
+
+
 def test_a_host_that_is_no_known_forge_is_not_asked() -> None:
     """A question with the token would go to a program that is none."""
     with pytest.raises(ForgeError) as caught:
