@@ -12,7 +12,7 @@ from pypi_insiders.git.shared_connections import SharedConnections
 from pypi_insiders.git.signatures import SignatureError, verify
 from pypi_insiders.git.stored_token import rewritten, token_for
 from pypi_insiders.git.submodules import OutsideError
-from pypi_insiders.git.tag_files import Wanted, read_files
+from pypi_insiders.git.tag_files import Wanted, read_fetched, read_files
 
 __all__ = [
     "GITS_OWN",
@@ -39,6 +39,7 @@ __all__ = [
     "list_refs",
     "list_tags",
     "merged_tags",
+    "read_fetched",
     "read_files",
     "rewritten",
     "tag_message",

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pypi_insiders.git import credentials
-from pypi_insiders.git.command import GitSettings, attempt, git, in_mirror
+from pypi_insiders.git.command import TIMEOUT_S, GitSettings, attempt, git, in_mirror
 from pypi_insiders.git.credentials import GITS_OWN, Access
 from pypi_insiders.git.errors import ObjectFormatError, RefusedError, UnreachableError
 from pypi_insiders.git.mirror import SHA256
@@ -81,6 +81,49 @@ def read_files(
         remove_foreign_tree(directory)
 
 
+def read_fetched(mirror: Path, commit: str, files: Sequence[str]) -> dict[str, str]:
+    """Return the text of some files of a commit that was fetched into a mirror.
+
+    Args:
+        mirror: the mirror.
+        commit: the commit.
+        files: paths in the repository.
+
+    Returns:
+        Path to text of the files that exist.
+
+    Raises:
+        InsidersError: the mirror cannot be read, or a file is too large or not regular.
+    """
+    objects = _objects(mirror, commit, files, TIMEOUT_S)
+    return {path: _content(mirror, path, name, TIMEOUT_S) for path, name in objects.items()}
+
+
+def _objects(
+    repository: Path, revision: str, files: Sequence[str], timeout_s: float
+) -> dict[str, str]:
+    """Return the existing files: path to blob."""
+    listed = in_mirror(
+        repository, "ls-tree", "-z", "--full-tree", revision, "--", *files, timeout_s=timeout_s
+    )
+    found = {}
+    for entry in filter(None, listed.split("\0")):
+        about, _, path = entry.partition("\t")
+        mode, _, name = about.split(" ")
+        # The blob of a link contains the path of its target.
+        if mode not in _REGULAR:
+            raise InsidersError(f"{path} is not a regular file")
+        found[path] = name
+    return found
+
+
+def _content(repository: Path, path: str, name: str, timeout_s: float) -> str:
+    # Asked before it is read: a blob unpacks to far more than its pack has.
+    if int(in_mirror(repository, "cat-file", "-s", name, timeout_s=timeout_s)) > _FILE_LIMIT_BYTES:
+        raise InsidersError(f"{path} is larger than {_FILE_LIMIT_BYTES // 1024} KiB")
+    return in_mirror(repository, "cat-file", "blob", name, timeout_s=timeout_s)
+
+
 class _Glance:
     def __init__(self, wanted: Wanted, directory: Path, access: Access, until_s: float) -> None:
         self._wanted = wanted
@@ -106,9 +149,12 @@ class _Glance:
             commit = self._ask("rev-parse", "--verify", f"{self._ref}^{{commit}}").strip()
             # Before any file is read: the project name must come from an allowed signer.
             verify(self._directory, self._wanted.tag, commit, self._wanted.signers)
-        objects = self._objects()
+        objects = _objects(self._directory, self._ref, self._wanted.files, self._left_s)
         self._bring(objects.values())
-        return {path: self._content(path, name) for path, name in objects.items()}
+        return {
+            path: _content(self._directory, path, name, self._left_s)
+            for path, name in objects.items()
+        }
 
     def _begin(self, *options: str) -> None:
         """Fetch the commit of the tag into a new repository."""
@@ -118,19 +164,6 @@ class _Glance:
         )  # fmt: skip
         self._ask("config", "remote.origin.url", self._wanted.url)
         self._fetch("--depth=1", "--filter=blob:none", refspecs=(f"+{self._ref}:{self._ref}",))
-
-    def _objects(self) -> dict[str, str]:
-        """Return the existing files: path to blob."""
-        listed = self._ask("ls-tree", "-z", "--full-tree", self._ref, "--", *self._wanted.files)
-        found = {}
-        for entry in filter(None, listed.split("\0")):
-            about, _, path = entry.partition("\t")
-            mode, _, name = about.split(" ")
-            # The blob of a link contains the path of its target.
-            if mode not in _REGULAR:
-                raise InsidersError(f"{path} is not a regular file")
-            found[path] = name
-        return found
 
     def _bring(self, names: Iterable[str]) -> None:
         """Fetch the blobs that the filter has left out."""
@@ -147,12 +180,6 @@ class _Glance:
             # As in `Mirror.bring`: the host sends no single objects.
             refspec = f"+{self._ref}:{self._ref}"
             self._fetch("--no-filter", "--refetch", "--depth=1", refspecs=(refspec,))
-
-    def _content(self, path: str, name: str) -> str:
-        # Asked before it is read: a blob unpacks to far more than its pack has.
-        if int(self._ask("cat-file", "-s", name)) > _FILE_LIMIT_BYTES:
-            raise InsidersError(f"{path} is larger than {_FILE_LIMIT_BYTES // 1024} KiB")
-        return self._ask("cat-file", "blob", name)
 
     def _ask(self, *arguments: str) -> str:
         return in_mirror(self._directory, *arguments, timeout_s=self._left_s)

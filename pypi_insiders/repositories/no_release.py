@@ -236,11 +236,11 @@ def _former(
 
 
 def _foreign(project: str, watched: Repository, known: RepositoryState) -> NoRelease | None:
-    """Explain the name of a build whose repository publishes another project."""
+    """Explain the name in a tag whose repository publishes another project."""
     own = watched.project or known.project
     if own in (None, project):
         return None
-    text = f"{project} has no release: {watched.name} has built it, but is watched as {own}"
+    text = f"{project} has no release: {watched.name} has a tag of it, but is watched as {own}"
     hint = (
         f"if it was renamed: `pypi-insiders repos set {watched.name} project={project}`, or give "
         f"up the name: `pypi-insiders unpublish {project} --all`"

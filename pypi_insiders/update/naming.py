@@ -22,6 +22,7 @@ from pypi_insiders.repositories import (
 from pypi_insiders.repositories.git_access import access_to
 from pypi_insiders.repositories.repository import Repository
 from pypi_insiders.update import project_name
+from pypi_insiders.update.project_name import UnknownNameError
 from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import list_names
 from pypi_insiders.util.trees import remove_foreign_tree
@@ -87,6 +88,31 @@ def hold_private(paths: Paths, named: Mapping[str, str], index_url: str | None) 
     held_names.hold(paths, {project: named[project] for project in named.keys() - public})
 
 
+def hold_renamed(
+    paths: Paths, repository: Repository, commit: str, known: str, index_url: str | None
+) -> None:
+    """Hold the name that the files of a fetched commit state, if it is not the known one.
+
+    Args:
+        paths: all paths of the program.
+        repository: the repository, whose mirror has the commit.
+        commit: of a release that does not build, so that no metadata tell its project.
+        known: the normalized project of the repository.
+        index_url: the fallback index; `None`: it must not be queried.
+
+    Raises:
+        InsidersError: the mirror cannot be read, or the held names cannot be written.
+    """
+    places = _places(repository)
+    files = git.read_fetched(paths.mirror(repository.name), commit, list(places))
+    try:
+        project = project_name.read({places[place]: text for place, text in files.items()})
+    except UnknownNameError:
+        return
+    if project != known:
+        hold_private(paths, {project: repository.name}, index_url)
+
+
 def read(
     paths: Paths, newest: Mapping[str, str], repositories: Sequence[Repository], *, timeout_s: float
 ) -> dict[str, Naming]:
@@ -111,7 +137,7 @@ def read(
 
 
 def _read(paths: Paths, repository: Repository, tag: str, timeout_s: float) -> Naming:
-    places = {_place(repository, name): name for name in project_name.FILES}
+    places = _places(repository)
     try:
         files = _fetch(paths, repository, tag, list(places), timeout_s)
         project = project_name.read({places[place]: text for place, text in files.items()})
@@ -163,6 +189,8 @@ def _sweep(directory: Path) -> None:
         directory.rmdir()
 
 
-def _place(repository: Repository, name: str) -> str:
+def _places(repository: Repository) -> dict[str, str]:
+    """Return where the files are that may state the project name: path to file name."""
     directory = repository.subdirectory
-    return f"{directory}/{name}" if directory and directory != "." else name
+    prefix = f"{directory}/" if directory and directory != "." else ""
+    return {f"{prefix}{name}": name for name in project_name.FILES}

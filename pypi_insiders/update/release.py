@@ -92,6 +92,8 @@ class ReleaseBuilder:
                 if assets is not None:
                     distributions = assets.with_built(distributions)
             except BuildError as error:
+                if known := self._repository.project or project:
+                    self._hold_renamed(release, known)
                 # What is there is no worse for it, and is what the user prefers.
                 if assets is None:
                     raise
@@ -207,48 +209,57 @@ class ReleaseBuilder:
         owners = self._context.owners
         self._check_owner(owners.get(built, self._name), built)
         if not expected:
-            self._demand_free(built)
+            _demand_free(self._context, self._name, built)
         # Again and atomically: another thread may have built the same project meanwhile.
         self._check_owner(owners.setdefault(built, self._name), built)
+
+    def _hold_renamed(self, release: TaggedRelease, known: str) -> None:
+        context = self._context
+        try:
+            naming.hold_renamed(
+                context.paths, self._repository, release.commit, known, context.public_url
+            )
+        except InsidersError as error:
+            _log.warning("%s: %s: project name not read: %s", self._name, release.subject, error)
 
     def _check_owner(self, owner: str, built: str) -> None:
         if owner != self._name:
             raise registry.conflict(f"it builds {built}, which", owner)
 
-    def _demand_free(self, built: str) -> None:
-        """Check that nobody else uses a project name that the user has not confirmed.
 
-        Raises:
-            BuildError: the index or the fallback index has the project.
-            InsidersError: the fallback index cannot be queried.
-        """
-        context, hint = self._context, _confirmation(self._name, built)
-        if foreign := ownership.foreign_files(context.paths, built, self._name, context.cache):
-            raise BuildError(
-                f"the build is of project {built}, of which the index has {listed(foreign, 2)} "
-                "from elsewhere; nothing published",
-                hint=hint,
-            )
-        try:
-            # Fail closed: if there is no index that may be asked, the user has to confirm.
-            url = context.settings.server.fallback
-            if url is None:
-                raise InsidersError('fallback-url = ""')
-            if not context.settings.watcher.public_versions:
-                raise InsidersError("public-versions = false")
-            is_public = public_versions.has_project(url, built)
-        except InsidersError as error:
-            raise InsidersError(
-                f"cannot check whether {built} is also a public project: {error.message}; "
-                "nothing published",
-                hint,
-            ) from error
-        if is_public:
-            raise BuildError(
-                f"the build is of project {built}, which is also a public project; "
-                "nothing published",
-                hint=hint,
-            )
+def _demand_free(context: UpdateContext, name: str, built: str) -> None:
+    """Check that nobody else uses a project name that the user has not confirmed.
+
+    Raises:
+        BuildError: the index or the fallback index has the project.
+        InsidersError: the fallback index cannot be queried.
+    """
+    hint = _confirmation(name, built)
+    if foreign := ownership.foreign_files(context.paths, built, name, context.cache):
+        raise BuildError(
+            f"the build is of project {built}, of which the index has {listed(foreign, 2)} "
+            "from elsewhere; nothing published",
+            hint=hint,
+        )
+    try:
+        # Fail closed: if there is no index that may be asked, the user has to confirm.
+        url = context.settings.server.fallback
+        if url is None:
+            raise InsidersError('fallback-url = ""')
+        if not context.settings.watcher.public_versions:
+            raise InsidersError("public-versions = false")
+        is_public = public_versions.has_project(url, built)
+    except InsidersError as error:
+        raise InsidersError(
+            f"cannot check whether {built} is also a public project: {error.message}; "
+            "nothing published",
+            hint,
+        ) from error
+    if is_public:
+        raise BuildError(
+            f"the build is of project {built}, which is also a public project; nothing published",
+            hint=hint,
+        )
 
 
 def _confirmation(name: str, built: str) -> str:

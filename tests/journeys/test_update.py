@@ -184,13 +184,18 @@ def test_the_name_of_a_project_that_was_renamed_is_not_redirected(
     for name, version in (("public", "2.0"), ("renamed", "3.0")):
         Project(name, project.tree, project.remote).write(version)
         project.push(f"v{version}")
+    # Its metadata are never seen, but its files state the name.
+    Project("broken", project.tree, project.remote).write("4.0")
+    for backend in project.tree.glob("*.py"):
+        backend.write_text("raise SystemExit(1)\n")
+    project.push("v4.0")
     person.run("update", status=1)
     held = held_names.load(person.paths)
-    assert set(held.repositories) == {"probe", "renamed"}
+    assert set(held.repositories) == {"probe", "renamed", "broken"}
     found = no_release.find(person.paths, held, "renamed", None)
     assert found is not None
     assert (found.text, found.hint) == (
-        "renamed has no release: me/probe has built it, but is watched as probe",
+        "renamed has no release: me/probe has a tag of it, but is watched as probe",
         "if it was renamed: `pypi-insiders repos set me/probe project=renamed`, or give up the "
         "name: `pypi-insiders unpublish renamed --all`",
     )
@@ -202,10 +207,11 @@ def test_the_name_of_a_project_that_was_renamed_is_not_redirected(
 
     # The failed tags say it; without them, the name still has its line.
     assert not [subject for subject, _ in told(1) if subject == "renamed"]
-    git(project.remote, "tag", "--delete", "v2.0", "v3.0")
+    git(project.remote, "tag", "--delete", "v2.0", "v3.0", "v4.0")
     person.run("update")
     assert ("renamed", found.text) in told(3)
-    person.run("unpublish", "renamed", "--all", "--yes")
+    for name in ("renamed", "broken"):
+        person.run("unpublish", name, "--all", "--yes")
     assert set(held_names.load(person.paths).repositories) == {"probe"}
 
 
