@@ -4,7 +4,6 @@ import contextlib
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import datetime
-from functools import partial
 from threading import Thread
 from typing import NamedTuple
 
@@ -74,29 +73,27 @@ def by(fetch: Fetch, *, with_services: bool = True) -> Observe:
         fetch: fetches from the index.
         with_services: also observe the services and their units.
     """
-    return partial(_begin, fetch, with_services)
 
+    def begin(
+        paths: Paths,
+        now: datetime,
+        settings: Settings | InsidersError,
+        files: Callable[[], Files],
+    ) -> Callable[[], Observed]:
+        # systemctl and the index take as long as all files; in a thread both are waited for at
+        # once. Without an executor, whose import takes 1 ms of `status`.
+        future: Future[Observed] = Future()
 
-def _begin(  # noqa: PLR0913, PLR0917  # as `Observe` says
-    fetch: Fetch,
-    with_services: bool,
-    paths: Paths,
-    now: datetime,
-    settings: Settings | InsidersError,
-    files: Callable[[], Files],
-) -> Callable[[], Observed]:
-    # systemctl and the index take as long as all files; in a thread both are waited for at once.
-    # Without an executor, whose import takes 1 ms of `status`.
-    future: Future[Observed] = Future()
+        def look() -> None:
+            try:
+                future.set_result(_look(fetch, with_services, paths, now, settings, files))
+            except BaseException as error:
+                future.set_exception(error)
 
-    def look() -> None:
-        try:
-            future.set_result(_look(fetch, with_services, paths, now, settings, files))
-        except BaseException as error:
-            future.set_exception(error)
+        Thread(target=look).start()
+        return future.result
 
-    Thread(target=look).start()
-    return future.result
+    return begin
 
 
 def _look(  # noqa: PLR0913, PLR0917  # as `Observe` says
