@@ -70,10 +70,9 @@ def _port(snapshot: Snapshot, settings: ServerSettings) -> Finding:
         return stranger
     if is_listening(snapshot):
         return ok("port", f"{port} is used by {SERVER.trigger}")
-    holders = [item.holder for item in listening.on(port, addresses.of_host(settings.host))]
-    if not holders:
+    users = listening.holders(port, addresses.of_host(settings.host))
+    if not users:
         return ok("port", f"{port} is free")
-    users = " and ".join(sorted(set(holders)))
     if snapshot.fetched is not None and snapshot.fetched.is_index:
         return ok("port", f"{port} is used by {users}, an index")
     message = f"{port} is used by {users}, so the index cannot listen there"

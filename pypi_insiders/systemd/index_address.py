@@ -81,11 +81,11 @@ def compare(url: str, server: ServerSettings, *, is_moved: bool) -> Elsewhere:
     if is_moved:
         hint = f"a drop-in sets its address: `systemctl --user cat {SERVER.trigger}`"
         return Elsewhere(text, hint)
-    if urlsplit(url).port != server.port:
-        found = listeners.on(server.port, addresses.of_host(server.host))
-        if users := " and ".join(sorted({item.holder for item in found})):
-            # Not `server restart`, which would fail.
-            return Elsewhere(f"{text}: port {server.port} is used by {users}", OTHER_PORT)
+    if urlsplit(url).port != server.port and (
+        users := listeners.holders(server.port, addresses.of_host(server.host))
+    ):
+        # Not `server restart`, which would fail.
+        return Elsewhere(f"{text}: port {server.port} is used by {users}", OTHER_PORT)
     return Elsewhere(text, "run `pypi-insiders server restart` to move it")
 
 

@@ -56,6 +56,11 @@ def on(port: int, addresses: tuple[str, ...]) -> list[Listener]:
     ]
 
 
+def holders(port: int, addresses: tuple[str, ...]) -> str:
+    """Name the processes that listen on a port, each once; empty if none does."""
+    return " and ".join(sorted({it.holder for it in on(port, addresses)}))
+
+
 def strangers(port: int, addresses: tuple[str, ...]) -> list[Listener]:
     """Find the listeners of other users on a port, one per user."""
     found = {it.user_id: it for it in on(port, addresses) if not it.is_own}
