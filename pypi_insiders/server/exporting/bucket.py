@@ -20,7 +20,7 @@ from pypi_insiders.index.metadata_cache import Entry, MetadataCache
 from pypi_insiders.index.published import Project
 from pypi_insiders.repositories import held_names
 from pypi_insiders.server.exporting import contents
-from pypi_insiders.server.exporting.contents import PROBLEM, Exported, ExportResult
+from pypi_insiders.server.exporting.contents import PROBLEM, ChangedError, Exported, ExportResult
 from pypi_insiders.server.web import feed, pages
 from pypi_insiders.server.web.pages import METADATA
 from pypi_insiders.util.errors import InsidersError, UsageError
@@ -182,11 +182,11 @@ class _Bucket:
         if is_new:
             opened = self._catalog.open(entry.name)
             if opened is None:
-                raise _changed(entry)
+                raise ChangedError(entry.project)
             with opened[1] as file:
                 # Before it is sent, as an object is published by its last byte.
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                    raise _changed(entry)
+                    raise ChangedError(entry.project)
                 file.seek(0)
                 self._send(key, file, entry.sha256)
         if entry.metadata_sha256 is not None:
@@ -194,7 +194,7 @@ class _Bucket:
             if not self._is_current(key, entry.metadata_sha256, None):
                 metadata = self._catalog.metadata(entry.name)
                 if metadata is None:
-                    raise _changed(entry)
+                    raise ChangedError(entry.project)
                 self._send(key, metadata[1], entry.metadata_sha256)
         return is_new
 
@@ -299,12 +299,6 @@ def headers(key: str) -> dict[str, str]:
 def _md5(content: bytes = b"") -> "hashlib._Hash":
     # What S3 has as ETag, and no protection against anything.
     return hashlib.md5(content, usedforsecurity=False)
-
-
-def _changed(entry: Entry) -> InsidersError:
-    return InsidersError(
-        f"{entry.project} changes during the export, or one of its files is damaged", "try again"
-    )
 
 
 def _load(path: Path) -> dict[str, list[str]]:

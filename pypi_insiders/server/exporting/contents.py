@@ -16,6 +16,7 @@ from pypi_insiders.repositories.no_release import NoRelease
 from pypi_insiders.repositories.state import Build
 from pypi_insiders.server.web import feed, installer_errors, pages
 from pypi_insiders.server.web.pages import METADATA
+from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.media_types import SIMPLE_JSON
 
 _log = logging.getLogger(__name__)
@@ -39,8 +40,13 @@ class ExportResult(NamedTuple):
     """Written pages."""
 
 
-class ChangedError(Exception):
-    """A file differs from its entry in the catalog."""
+class ChangedError(InsidersError):
+    """A file of a project differs from its entry in the catalog."""
+
+    def __init__(self, project: str) -> None:
+        super().__init__(
+            f"{project} changes during the export, or one of its files is damaged", "try again"
+        )
 
 
 class Untouched(NamedTuple):

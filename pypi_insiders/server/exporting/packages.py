@@ -14,7 +14,6 @@ from pypi_insiders.index.published import Project
 from pypi_insiders.server.exporting import contents, tree
 from pypi_insiders.server.exporting.contents import ChangedError
 from pypi_insiders.server.web.pages import METADATA
-from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import read_bytes, sha256
 
 _log = logging.getLogger(__name__)
@@ -51,9 +50,7 @@ def copy(catalog: Catalog, names: Iterable[str], directory: Path) -> tuple[list[
                 projects.append(project)
                 break
         else:
-            raise InsidersError(
-                f"{name} changes during the export, or one of its files is damaged", "try again"
-            )
+            raise ChangedError(name)
     return projects, new
 
 
@@ -81,23 +78,23 @@ def _is_current(copy: Path, entry: Entry, exported_sha256: str | None) -> bool:
 def _copy(catalog: Catalog, entry: Entry, packages: Path) -> None:
     opened = catalog.open(entry.name)
     if opened is None:
-        raise ChangedError
+        raise ChangedError(entry.project)
     _, file = opened
     with file:
         # With the mtime of the published file, by which rsync and `_is_current` skip it unread.
-        tree.put(packages / entry.name, _checked(file, entry.sha256), entry.identity.mtime_ns)
+        tree.put(packages / entry.name, _checked(file, entry), entry.identity.mtime_ns)
     _log.debug("copied %s", entry.name)
 
 
-def _checked(file: FileIO, sha256: str) -> Iterator[bytes]:
+def _checked(file: FileIO, entry: Entry) -> Iterator[bytes]:
     """Yield the blocks of a file; raise at its end if its hash differs."""
     digest = hashlib.sha256()
     while block := file.read(_BLOCK_BYTES):
         digest.update(block)
         yield block
     # Raised while `_put` writes, so that the copy never gets its final name.
-    if digest.hexdigest() != sha256:
-        raise ChangedError
+    if digest.hexdigest() != entry.sha256:
+        raise ChangedError(entry.project)
 
 
 def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
@@ -110,5 +107,5 @@ def _copy_metadata(catalog: Catalog, entry: Entry, packages: Path) -> None:
             return
     found = catalog.metadata(entry.name)
     if found is None or found[0] != entry.metadata_sha256:
-        raise ChangedError
+        raise ChangedError(entry.project)
     tree.put(path, [found[1]], entry.identity.mtime_ns)
