@@ -1,13 +1,10 @@
 """Run all checks, in the order in which one rests on another."""
 
 import os
-import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
 from urllib.parse import urlsplit
 
 from pypi_insiders.config.paths import Paths
@@ -39,8 +36,7 @@ from pypi_insiders.util.errors import InsidersError
 from pypi_insiders.util.files import is_there
 from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.process_group import ProcessGroup
-
-_T = TypeVar("_T")
+from pypi_insiders.util.threads import begin
 
 
 def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Sequence[Finding]]:
@@ -56,7 +52,7 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Se
     processes = ProcessGroup()
     try:
         # The hosts answer meanwhile.
-        accessible = _begin(partial(_all, partial(_access, paths)))
+        accessible = begin(partial(_all, partial(_access, paths)))
         yield from _examine(paths, now, verified, processes)
         yield accessible.result()
     # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
@@ -98,7 +94,7 @@ def _examine(
         lambda: _clients(services.url(seen), paths, settings),
     )
     # All at once, and printed in order: fallback and sandbox take seconds each.
-    for findings in [_begin(partial(_all, check)) for check in checks]:
+    for findings in [begin(partial(_all, check)) for check in checks]:
         yield findings.result()
 
 
@@ -166,21 +162,6 @@ def _rest(seen: Snapshot, judged: Judgement) -> Iterator[Finding]:
 
 def _all(check: Callable[[], Iterable[Finding]]) -> list[Finding]:
     return list(check())
-
-
-def _begin(work: Callable[[], _T]) -> "Future[_T]":
-    """Run a function in a thread that does not keep the process from ending."""
-    future: Future[_T] = Future()
-
-    def do() -> None:
-        try:
-            future.set_result(work())
-        except BaseException as error:  # raised where the result is wanted
-            future.set_exception(error)
-
-    # Not a ThreadPoolExecutor, whose threads Python waits for at its end, also after Ctrl-C.
-    threading.Thread(target=do, daemon=True).start()
-    return future
 
 
 def _clients(url: str | None, paths: Paths, settings: Settings) -> Iterator[Finding]:

@@ -2,9 +2,8 @@
 
 import contextlib
 from collections.abc import Callable
-from concurrent.futures import Future
 from datetime import datetime
-from threading import Thread
+from functools import partial
 from typing import NamedTuple
 
 from pypi_insiders.config import access
@@ -26,6 +25,7 @@ from pypi_insiders.systemd.index_address import Elsewhere
 from pypi_insiders.systemd.service_status import Condition, Services
 from pypi_insiders.systemd.unit_names import SERVER
 from pypi_insiders.systemd.unit_state import UnitState
+from pypi_insiders.util import threads
 from pypi_insiders.util.errors import InsidersError, as_value, tried
 
 Fetch = Callable[[Files, Services | InsidersError, Settings | None], Fetched | None]
@@ -81,17 +81,9 @@ def by(fetch: Fetch, *, with_services: bool = True) -> Observe:
         files: Callable[[], Files],
     ) -> Callable[[], Observed]:
         # systemctl and the index take as long as all files; in a thread both are waited for at
-        # once. Without an executor, whose import takes 1 ms of `status`.
-        future: Future[Observed] = Future()
-
-        def look() -> None:
-            try:
-                future.set_result(_look(fetch, with_services, paths, now, settings, files))
-            except BaseException as error:
-                future.set_exception(error)
-
-        Thread(target=look).start()
-        return future.result
+        # once.
+        look = partial(_look, fetch, with_services, paths, now, settings, files)
+        return threads.begin(look).result
 
     return begin
 

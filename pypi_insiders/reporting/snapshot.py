@@ -135,7 +135,7 @@ def take(paths: Paths, now: datetime, observe: Observe | None = None) -> Snapsho
     finally:
         if is_collecting:
             gc.enable()
-        # A thread that still waits for it would keep this process from ending.
+        # A thread that still waits for it would never end.
         if not files.done():
             files.set_result(Files())
 
