@@ -15,7 +15,7 @@ from pypi_insiders.server.web.request import Request
 # Within the shortest time that a client waits for an answer, which are the 15 s of pip and Poetry.
 _WAIT_S = 8.0
 _LOOK_S = 0.25
-_KNOWN_FOR_S = 1.0
+_LEARNED_FOR_S = 1.0
 _WAITED = "waited"
 # How many redirects each client follows, less one for the way to here: uv 0.13 follows 10, PDM
 # 2.29 20, pip 26 and Poetry 2.5 30.
@@ -36,8 +36,8 @@ class Held:
         self._catalog = catalog
         self._names = names
         self._waiters = waiters
-        self._learned: set[str] = set()
-        self._known_at_s: dict[str, float] = {}
+        self._unwritable: set[str] = set()
+        self._learned_at_s: dict[str, float] = {}
 
     def learn(self, project: str) -> None:
         """Remember a project before its page is sent: its files may be gone a moment later.
@@ -47,14 +47,19 @@ class Held:
         # A second is how long the catalog trusts a page too. Each stat(2) lets another thread run,
         # which costs more than itself.
         now_s = time.monotonic()
-        if now_s - self._known_at_s.get(project, -_KNOWN_FOR_S) < _KNOWN_FOR_S:
+        if now_s - self._learned_at_s.get(project, -_LEARNED_FOR_S) < _LEARNED_FOR_S:
             return
-        if project in self._names.current().repositories:
-            self._learned.discard(project)
-            self._known_at_s[project] = now_s
-        elif project not in self._learned:  # or what cannot be written would be tried each time
-            self._learned.add(project)
+        self._learned_at_s[project] = now_s
+        if self._is_learned(project):
+            self._unwritable.discard(project)
+        elif project not in self._unwritable:
             self._names.learn([project])
+            if not self._is_learned(project):
+                # It would be tried again and again, with a line in the log.
+                self._unwritable.add(project)
+
+    def _is_learned(self, project: str) -> bool:
+        return project in self._names.current().repositories
 
     def missing(self, project: str) -> NoRelease | None:
         """Return why a project has no release here; `None`: its name is not held.

@@ -34,3 +34,19 @@ def test_a_name_that_was_lost_is_learned_again_after_a_second(
         monkeypatch.setattr(held, "time", SimpleNamespace(monotonic=lambda: later_s))
         requests.learn("ours")
         assert "ours" in names.current().repositories
+
+
+def test_a_name_that_cannot_be_learned_is_tried_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each try is a line in the log, and pages are asked for all the time."""
+    tried: list[object] = []
+    with contextlib.closing(MetadataCache(tmp_path / "record.sqlite", tmp_path / "dists")) as cache:
+        names = CurrentNames(Paths(*[tmp_path] * 4))
+        monkeypatch.setattr(names, "learn", tried.append)
+        requests = Held(Catalog(tmp_path / "dists", cache), names, Waiters())
+        for later_s in range(3):
+            now_s = time.monotonic() + later_s
+            monkeypatch.setattr(held, "time", SimpleNamespace(monotonic=lambda now=now_s: now))
+            requests.learn("ours")
+    assert tried == [["ours"]]
