@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from pypi_insiders import git
 from pypi_insiders.config.paths import Paths
 from pypi_insiders.config.settings import Settings
 from pypi_insiders.doctor import (
@@ -38,6 +40,8 @@ from pypi_insiders.util.formatting import counted
 from pypi_insiders.util.process_group import ProcessGroup
 from pypi_insiders.util.threads import begin
 
+_TIDYING_S = 5
+
 
 def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Sequence[Finding]]:
     """Run all checks at the same time, and yield the findings of each in order.
@@ -50,20 +54,30 @@ def examine(paths: Paths, now: datetime, *, verify: bool = False) -> Iterator[Se
     # First: it records what differs, and so the snapshot has it in its place.
     verified = list(_verify(paths)) if verify else []
     processes = ProcessGroup()
+    with_files: list[Future[list[Finding]]] = []
     try:
         # The hosts answer meanwhile.
         accessible = begin(partial(_all, partial(_access, paths)))
-        yield from _examine(paths, now, verified, processes)
+        with_files.append(accessible)
+        yield from _examine(paths, now, verified, processes, with_files)
         yield accessible.result()
     # Ctrl-C too: a probe in its unit and a git that waits for a host would outlive this process.
     except BaseException:
         processes.end()
+        # Threads that wait for git would delay the exit until their hosts answer.
+        git.end()
         access_check.end()
+        # Their threads remove their temporary directories, unless this process is gone before.
+        wait(with_files, _TIDYING_S)
         raise
 
 
 def _examine(
-    paths: Paths, now: datetime, verified: Iterable[Finding], processes: ProcessGroup
+    paths: Paths,
+    now: datetime,
+    verified: Iterable[Finding],
+    processes: ProcessGroup,
+    with_files: list[Future[list[Finding]]],
 ) -> Iterator[Sequence[Finding]]:
     seen = snapshot.take(paths, now, observation.AS_CLIENT)
     judged = judge(seen)
@@ -78,6 +92,8 @@ def _examine(
     manager = _manager(seen)
     has_manager = isinstance(manager, Manager)
     fallback_url = settings.server.fallback
+    build_check = begin(lambda: [builds.look(paths, settings, processes)])
+    with_files.append(build_check)
     checks: tuple[Callable[[], Iterable[Finding]], ...] = (
         lambda: system.look(manager),
         lambda: disk.look(paths),
@@ -85,7 +101,7 @@ def _examine(
         lambda: program.look(has_manager=has_manager),
         lambda: services.look(seen, judged),
         lambda: (*verified, *_rest(seen, judged)),
-        lambda: [builds.look(paths, settings, processes)],
+        build_check.result,
         lambda: (
             network.look(fallback_url, network.ask(fallback_url))
             if fallback_url

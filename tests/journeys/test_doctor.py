@@ -3,6 +3,9 @@
 import http.server
 import json
 import re
+import signal
+import socket
+import subprocess
 import sys
 import threading
 import uuid
@@ -11,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from fixtures import Person, free_port, started
+from fixtures import COMMAND, Person, free_port, started
 from machine import Machine
 from projects import Project, create, git
 from units import UNIT_DIRECTORY, fallback
@@ -442,6 +445,24 @@ def test_a_sandbox_is_as_strong_as_was_measured(machine: Machine, usual_port: in
             "watch only repositories that you trust as much as packages that you install",
         )
     ]
+
+
+def test_ctrl_c_waits_for_no_host(person: Person) -> None:
+    """A terminal signals all processes, but others signal only the one that they have started."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"git://127.0.0.1:{silent.getsockname()[1]}/probe"
+        person.paths.config.mkdir(parents=True, exist_ok=True)
+        person.paths.repositories.write_text(f'["me/probe"]\nproject = "probe"\nurl = "{url}"\n')
+        doctor = subprocess.Popen(
+            [COMMAND, "doctor"], env=person.environment,
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        )  # fmt: skip
+        connection, _ = silent.accept()
+        with connection:
+            doctor.send_signal(signal.SIGINT)
+            # Half of the time limit of git.
+            _, errors = doctor.communicate(timeout=30)
+    assert (doctor.returncode, errors.splitlines()[-1:]) == (130, ["error: interrupted"])
 
 
 _SILENT = """
