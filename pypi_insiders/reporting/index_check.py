@@ -185,7 +185,12 @@ def _page(answer: "HTTPResponse", body: bytes) -> dict[str, Any]:
         import gzip
 
         body = gzip.decompress(body)
-    content: dict[str, Any] = json.loads(body)
+    try:
+        content: dict[str, Any] = json.loads(body)
+    except ValueError as error:
+        # As pypiserver does, whose `/health` is that of this index.
+        what = answer.headers.get_content_type()
+        raise _WrongError(f"it is no JSON, but {what}: another program may answer") from error
     return content
 
 

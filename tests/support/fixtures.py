@@ -28,6 +28,7 @@ from projects import Project, create
 
 from pypi_insiders.config.client_variables import MEMORY, RIVALS
 from pypi_insiders.config.paths import Paths
+from pypi_insiders.config.settings import ServerSettings
 from pypi_insiders.util.files import locked
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -264,13 +265,16 @@ def port() -> int:
 def free_port() -> int:
     """Find a port that is free, and that no client of another test gets for its connection.
 
-    Nor do tests of another process, before it is used. Source: ip(7), `ip_local_port_range`.
+    Nor do tests of another process, before it is used. Never the one of an index without settings,
+    which `status` of other tests asks. Source: ip(7), `ip_local_port_range`.
     """
     number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
     processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
     lowest = int(Path("/proc/sys/net/ipv4/ip_local_port_range").read_text().split()[0])
     while True:
         port = random.randrange(10_000 + number, max(lowest, 12_000), processes)
+        if port == ServerSettings().port:
+            continue
         with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
             return port
 

@@ -4,6 +4,7 @@ import socket
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
@@ -76,3 +77,25 @@ def test_another_program(answering: Answering) -> None:
         url, is_answering=True, error=f"{url} belongs to another program (404)"
     )
     assert found == expected
+
+
+class _Pypiserver(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Type", "text/html; charset=utf-8")
+        self.end_headers()
+        self.wfile.write(b"Ok" if self.path == "/health" else b"<html>")
+
+
+def test_another_index_with_the_same_health_check() -> None:
+    """Such as pypiserver, which has no page in JSON."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Pypiserver) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        url = f"http://127.0.0.1:{server.server_port}"
+        found = index_check.fetch(url, Files())
+        server.shutdown()
+        thread.join()
+    assert found.error == (
+        f"{url}/simple/ cannot be fetched: it is no JSON, but text/html: another program may answer"
+    )
